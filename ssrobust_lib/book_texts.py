@@ -1,0 +1,129 @@
+"""Texts of the book that depend on the run: on which images it was computed, and with which parameters.
+
+What enters: a profile. What leaves: Markdown for the `generated` argument of `book.build_book`. The reader is
+told first whether the numbers come from phantoms, from other real images, or from the paper's own data (section 3.1).
+"""
+
+from collections.abc import Mapping
+
+from ssrobust_lib.config import Profile, Training
+
+PAPER_SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "pneumonia": {"own": ("rsna",), "external": ()},
+    "organs": {"own": ("visceral",), "external": ("kits19",)},
+}
+"""Data sets on which the paper trains and tests (section 3.1) and to which it moves (section 3.4), by task."""
+
+ENOUGH_SEEDS = 5
+"""Fewer repetitions than this do not separate two methods from chance; see the book's decisions."""
+
+
+def banner(profile: Profile) -> str:
+    """Write the box that says what the numbers were computed on.
+
+    Returns
+    -------
+    str
+        A Markdown admonition: a warning for phantoms and for other images than the paper's, a note for the paper's own.
+    """
+    from ssrobust_lib.datasets.manifest import load_manifest
+
+    sets = dict.fromkeys(name for task in profile.tasks for name in profile.sets(task))
+    titles = "; ".join(load_manifest(name).title for name in sets)
+    if all(name in profile.phantoms for name in sets):
+        kind, title = "warning", "Computed on embedded phantoms, not on the paper's data"
+        text = (
+            "The images are computer-made phantoms in the file layouts of the real data sets. The numbers show that "
+            "every step works. They are no evidence about patients, and neither confirm nor contradict the paper."
+        )
+    elif any(name in profile.phantoms for name in sets):
+        kind, title = "warning", "Computed in part on embedded phantoms"
+        phantoms = ", ".join(name for name in sets if name in profile.phantoms)
+        text = f"Phantoms stand in for {phantoms}. Images: {titles}. Phantoms are no evidence about patients."
+    elif _on_the_papers_sets(profile):
+        kind, title = "note", "Computed on the paper's data sets"
+        text = f"Images: {titles}. Where the paper leaves a choice open, ours is in [](decisions)."
+    else:
+        kind, title = "warning", "Computed on real images, but not on the paper's"
+        text = f"Images: {titles}. A result here is a result on these images; the paper used others."
+    repetitions = f"Run `{profile.name}` ({profile.title}), {_count(profile.seeds, 'seed')} per arm."
+    if profile.seeds < ENOUGH_SEEDS:
+        repetitions += " With so few, chance can outweigh the difference between two methods."
+    return f":::{{admonition}} {title}\n:class: {kind} data-banner\n{text}\n\n{repetitions}\n:::\n"
+
+
+def run_table(profile: Profile) -> str:
+    """Write the table of the run's parameters, one column per task, as Markdown."""
+    tasks = profile.tasks
+    rows = [
+        ("images", [_images(profile, task) for task in tasks]),
+        ("unlabelled images besides", [_names(profile.data[task].pretext_sets) for task in tasks]),
+        ("another centre", [_names(profile.data[task].external_sets) for task in tasks]),
+        ("patients for validation, test", [f"{profile.data[t].validation}, {profile.data[t].test}" for t in tasks]),
+        ("labelled share of training", [f"{100 * profile.data[task].label_fraction:g} %" for task in tasks]),
+        ("image size", [f"{profile.data[t].image_size} × {profile.data[t].image_size}" for t in tasks]),
+        ("pixel, slice, window", [_geometry(profile, task) for task in tasks]),
+        ("network", [_network(profile, task) for task in tasks]),
+    ]
+    for arm in profile.pretext_tasks:
+        chosen = [profile.pretext[task][arm] for task in tasks]
+        rows.append((f"pretext `{arm}`", [", ".join([*_options(c.options), _training(c.training)]) for c in chosen]))
+    rows.append(("fine-tuning", [_training(profile.finetune[task]) for task in tasks]))
+    margins = ", ".join(f"{name} {value:g}" for name, value in profile.statistics.margins.items())
+    table = [f"| | {' | '.join(tasks)} |", "|---|" + "---|" * len(tasks)]
+    table += [f"| {name} | {' | '.join(cells)} |" for name, cells in rows]
+    shared = (
+        f"For every task: arms {_code(profile.arms)}; {_count(profile.seeds, 'seed')}, "
+        f"study seed {profile.study_seed}; corruptions {_code(profile.corruptions)}; calibration floor "
+        f"{profile.calibration.floor:g}; "
+        f"{profile.statistics.bootstrap:,} bootstrap samples; margins: {margins}. Profile `{profile.name}`."
+    )
+    return "\n".join([*table, "", shared, ""])
+
+
+def _on_the_papers_sets(profile: Profile) -> bool:
+    return all(
+        profile.data[task].set in PAPER_SETS[task]["own"]
+        and all(choice.set in PAPER_SETS[task]["external"] for choice in profile.data[task].external_sets)
+        for task in profile.tasks
+    )
+
+
+def _images(profile: Profile, task: str) -> str:
+    data = profile.data[task]
+    phantoms = " (phantoms)" if data.set in profile.phantoms else ""
+    return f"`{data.label}`{phantoms}, {data.split} split"
+
+
+def _geometry(profile: Profile, task: str) -> str:
+    data = profile.data[task]
+    if data.pixel_mm is None or data.slice_mm is None or data.window_hu is None:
+        return "–"
+    low, high = data.window_hu
+    return f"{data.pixel_mm:g} mm, {data.slice_mm:g} mm, {low:g} to {high:g} HU"
+
+
+def _training(training: Training) -> str:
+    rates = f"learning rate {training.learning_rate:g} to {training.min_learning_rate:g}"
+    return f"{_count(training.epochs, 'epoch')}, batches of {training.batch_size}, {rates}"
+
+
+def _network(profile: Profile, task: str) -> str:
+    network = profile.networks[task]
+    return ", ".join([f"`{network.name}`", *_options(network.options)])
+
+
+def _options(options: Mapping[str, object]) -> list[str]:
+    return [f"{name.replace('_', ' ')} {value}" for name, value in options.items()]
+
+
+def _names(choices: tuple) -> str:
+    return ", ".join(f"`{choice.label}`" for choice in choices) or "–"
+
+
+def _code(names: tuple[str, ...]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

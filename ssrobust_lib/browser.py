@@ -1,0 +1,252 @@
+"""A headless Chromium, driven through its debugging protocol: how a page of the book looks to a reader.
+
+What enters: HTML files and window widths. What leaves: measurements of the rendered page (its width, broken images,
+requests that left the machine, errors of scripts) and screenshots. The checks of the book use it; no part of the paper.
+"""
+
+import base64
+import json
+import shutil
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_NAMES = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+)
+_FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-extensions",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+    "--allow-file-access-from-files",
+    "--host-resolver-rules=MAP * ~NOTFOUND",  # whoever asks for another machine is found out at once
+    "--remote-debugging-port=0",
+)
+_PHONE_BELOW = 600  # pixels; narrower windows are measured as a phone shows them
+_TALLEST = 16_000  # pixels; Chromium draws nothing beyond 16,384
+# Side bars glide when the window changes its width; a page is measured at rest.
+_AT_REST = """{
+  const style = document.createElement('style');
+  style.textContent = '*, *::before, *::after { transition: none !important; animation: none !important }';
+  document.head.append(style);
+}"""
+_MEASURE = """(async () => {
+  if (window.MathJax && MathJax.startup) await MathJax.startup.promise;
+  await document.fonts.ready;
+  const wide = [];
+  for (const element of document.body.querySelectorAll('article *')) {
+    const box = element.getBoundingClientRect();
+    if (box.width > 0 && box.right > WIDTH + 1) {
+      let parent = element.parentElement, scrolls = false;
+      while (parent && parent !== document.body) {
+        if (getComputedStyle(parent).overflowX !== 'visible') { scrolls = true; break; }
+        parent = parent.parentElement;
+      }
+      if (!scrolls) wide.push(element.tagName.toLowerCase() + (element.className ? '.' + element.className : ''));
+    }
+  }
+  return JSON.stringify({
+    width: Math.max(document.documentElement.scrollWidth, document.body.scrollWidth),
+    height: Math.max(document.documentElement.scrollHeight, document.body.scrollHeight),
+    wide: wide.slice(0, 3),
+    broken: Array.from(document.images).filter(i => i.complete && i.naturalWidth === 0).map(i => i.src.slice(0, 200)),
+    formulas: Array.from(document.querySelectorAll('mjx-merror')).map(e => e.textContent.slice(0, 100)),
+    unrendered: window.MathJax && MathJax.startup ? 0 : document.querySelectorAll('.math').length,
+  });
+})()"""
+
+
+class BrowserError(RuntimeError):
+    """Chromium did not start or did not answer."""
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """What a window of `asked_width` pixels shows of one page.
+
+    Attributes
+    ----------
+    asked_width, width, height : int
+        Width of the window, width and height of the page in it, in CSS pixels; `width > asked_width` scrolls sideways.
+    wide : tuple of str
+        The first elements that reach beyond the window.
+    broken_images, formula_errors, script_errors, external_requests : tuple of str
+        Addresses and messages.
+    """
+
+    asked_width: int
+    width: int
+    height: int
+    wide: tuple[str, ...]
+    broken_images: tuple[str, ...]
+    formula_errors: tuple[str, ...]
+    script_errors: tuple[str, ...]
+    external_requests: tuple[str, ...]
+
+
+def find_chromium() -> str | None:
+    """Return the command of an installed Chromium or Chrome, or None."""
+    return next((found for name in _NAMES if (found := shutil.which(name))), None)
+
+
+class Window:
+    """One browser window; made by `open_window`."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._number = 0
+        self._events: list[dict] = []
+        for domain in ("Page", "Network", "Runtime"):
+            self._call(f"{domain}.enable")
+        self._call("Page.setLifecycleEventsEnabled", enabled=True)
+
+    def open(self, page: Path) -> None:
+        """Load a page and wait until everything that it asks for is there or has failed."""
+        self._load("about:blank")  # a fresh document: going from a page to itself would count as a move within it
+        self._events.clear()
+        self._load(Path(page).resolve().as_uri())
+        self._call("Runtime.evaluate", expression=_AT_REST)
+
+    def look(self, width: int, screenshot: Path | None = None) -> Rendering:
+        """Measure the open page in a window `width` pixels wide; save it whole as PNG where `screenshot` is given."""
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < _PHONE_BELOW}
+        self._call("Emulation.setDeviceMetricsOverride", **size)
+        expression = _MEASURE.replace("WIDTH", str(width))
+        answer = self._call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        if "exceptionDetails" in answer:
+            raise BrowserError(f"the page could not be measured: {answer['exceptionDetails']}")
+        found = json.loads(answer["result"]["value"])
+        if screenshot is not None:
+            area = {"x": 0, "y": 0, "width": width, "height": min(found["height"], _TALLEST), "scale": 1}
+            picture = self._call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=area)
+            Path(screenshot).write_bytes(base64.b64decode(picture["data"]))
+        formulas = list(found["formulas"])
+        if found["unrendered"]:
+            formulas.append("formulas stay unrendered: MathJax did not load")
+        return Rendering(
+            asked_width=width,
+            width=found["width"],
+            height=found["height"],
+            wide=tuple(found["wide"]),
+            broken_images=tuple(found["broken"]),
+            formula_errors=tuple(formulas),
+            script_errors=tuple(self._script_errors()),
+            external_requests=tuple(self._external_requests()),
+        )
+
+    def _script_errors(self) -> Iterator[str]:
+        for event in self._events:
+            if event.get("method") == "Runtime.exceptionThrown":
+                details = event["params"]["exceptionDetails"]
+                yield details.get("exception", {}).get("description", details["text"]).splitlines()[0]
+
+    def _external_requests(self) -> Iterator[str]:
+        for event in self._events:
+            if event.get("method") == "Network.requestWillBeSent":
+                url = event["params"]["request"]["url"]
+                if not url.startswith(("file:", "data:", "blob:", "about:")):
+                    yield url
+
+    def _call(self, method: str, **params: object) -> dict:
+        self._number += 1
+        self._connection.send(json.dumps({"id": self._number, "method": method, "params": params}))
+        while True:
+            message = self._receive(method)
+            if message.get("id") == self._number:
+                if "error" in message:
+                    raise BrowserError(f"{method} failed: {message['error'].get('message', message['error'])}")
+                return message["result"]
+            self._events.append(message)
+
+    def _load(self, url: str) -> None:
+        loader = self._call("Page.navigate", url=url)["loaderId"]
+
+        def loaded(message: dict) -> bool:
+            told = message.get("params", {})
+            moment = (message.get("method"), told.get("loaderId"), told.get("name"))
+            return moment == ("Page.lifecycleEvent", loader, "load")
+
+        while not any(loaded(message) for message in self._events):
+            self._events.append(self._receive(f"loading {url}"))
+
+    def _receive(self, doing: str) -> dict:
+        from websocket import WebSocketException
+
+        try:
+            return json.loads(self._connection.recv())
+        except (WebSocketException, OSError) as error:
+            raise BrowserError(f"Chromium stopped answering while {doing}: {error}") from error
+
+
+@contextmanager
+def open_window(*, patience_s: float = 60.0) -> Iterator[Window]:
+    """Start Chromium with an empty profile, yield a window, and end both.
+
+    External host names resolve to nothing, so that a page that asks for them is found out at once, with and without a
+    network.
+
+    Raises
+    ------
+    BrowserError
+        No Chromium is installed, or it does not start within `patience_s` seconds.
+    """
+    import websocket
+
+    chromium = find_chromium()
+    if chromium is None:
+        raise BrowserError("no Chromium found: install the package `chromium` (Debian, Ubuntu) or Google Chrome")
+    with tempfile.TemporaryDirectory(prefix="ssrobust-browser-", ignore_cleanup_errors=True) as folder:
+        command = [chromium, *_FLAGS, f"--user-data-dir={folder}", "about:blank"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            connection = websocket.create_connection(
+                _window_address(process, Path(folder), patience_s), suppress_origin=True, timeout=patience_s
+            )
+            try:
+                yield Window(connection)
+            finally:
+                connection.close()
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _window_address(process: subprocess.Popen, folder: Path, patience_s: float) -> str:
+    """Wait until Chromium has written its port, and ask it for the address of its first window."""
+    told = folder / "DevToolsActivePort"
+    end = time.monotonic() + patience_s
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through a proxy of the environment
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            raise BrowserError(f"Chromium ended with exit status {process.returncode} before it opened a window")
+        try:
+            port = int(told.read_text().split()[0])
+            with direct.open(f"http://127.0.0.1:{port}/json/list", timeout=5) as answer:
+                targets = json.load(answer)
+            return next(target["webSocketDebuggerUrl"] for target in targets if target["type"] == "page")
+        except (OSError, IndexError, ValueError, StopIteration):
+            time.sleep(0.05)
+    raise BrowserError(f"Chromium opened no window within {patience_s:.0f} s")

@@ -1,0 +1,31 @@
+"""The statistics cell: every comparison of the arms, and every network's scores (paper, sections 3.2 to 3.4)."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ssrobust_lib import store
+from ssrobust_lib.comparisons import compare_all
+from ssrobust_lib.config import REFERENCE_ARM
+from ssrobust_lib.result_tables import per_structure, seed_scores
+
+if TYPE_CHECKING:
+    from ssrobust_lib.study import Cell, Study
+
+EVALUATIONS = ("04_clean_eval", "05_corruption_eval", "06_kits_generalization")
+
+
+def compute(study: "Study", cell: "Cell", folder: Path) -> None:
+    """Write ``comparisons.parquet``, ``seed_scores.parquet`` and ``per_structure.parquet``."""
+    profile = study.profile
+    predictions = [study.table(need, "predictions") for need in cell.needs if need.step in EVALUATIONS]
+    home = {task: profile.data[task].label for task in profile.tasks}
+    comparisons = compare_all(
+        predictions,
+        arms=[arm for arm in profile.arms if arm != REFERENCE_ARM],
+        seed=profile.study_seed,
+        n_bootstrap=profile.statistics.bootstrap,
+        home=home,
+    )
+    store.write_table(folder / "comparisons.parquet", comparisons)
+    store.write_table(folder / "seed_scores.parquet", seed_scores(predictions, home=home))
+    store.write_table(folder / "per_structure.parquet", per_structure(predictions, home=home))

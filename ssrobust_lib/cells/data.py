@@ -1,0 +1,168 @@
+"""Data cells: what a task trains and is tested on, split by patient and decoded once (paper, section 3.1)."""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ssrobust_lib import store
+from ssrobust_lib.config import Profile, ProfileError, SetChoice
+from ssrobust_lib.datasets import Source, index_samples
+from ssrobust_lib.datasets.cache import build_cache, open_cache
+from ssrobust_lib.datasets.manifest import load_manifest
+from ssrobust_lib.preprocessing import CTSettings, XRaySettings
+from ssrobust_lib.progress import progress
+from ssrobust_lib.seeds import derive_seed
+from ssrobust_lib.sources import image_folder, write_phantoms
+from ssrobust_lib.splits import SPLITS, check_no_patient_crosses, labelled_subset, pretext_pool
+
+if TYPE_CHECKING:
+    from ssrobust_lib.study import Cell, Study
+
+
+def compute(study: "Study", cell: "Cell", folder: Path) -> None:
+    """Write the samples table, the decoded images, what was left out, and the constants of the training images."""
+    profile, task = study.profile, cell.of["task"]
+    workers = profile.threads
+    tables, left_out, sources = [], [], {}
+    for choice, part in _choices(profile, task):
+        root = _files(study, choice.set, workers)
+        manifest = load_manifest(choice.set)
+        samples, problems = index_samples(manifest, root)
+        samples = _chosen(samples, choice).assign(set=choice.label)
+        tables.append(_in_part(samples, part))
+        left_out.append(problems)
+        sources[choice.label] = Source(manifest.loader, root, manifest.structures)
+    samples = pd.concat(tables, ignore_index=True)
+    data = profile.data[task]
+    cache_folder = folder / "cache"
+    shutil.rmtree(cache_folder, ignore_errors=True)  # what an interrupted run left
+    with progress(cell.id, len(samples), study.folder) as shown:
+        shown(0, text="decoding")
+        problems = build_cache(samples, cache_folder, sources, _settings(profile, task), workers=workers)
+    cache = open_cache(cache_folder)
+    samples = _split(profile, task, samples, cache.rows)
+    rows = cache.rows.drop(columns="split").merge(samples[["sample_id", "split"]], on="sample_id", how="left")
+    store.write_table(cache_folder / "rows.parquet", rows)
+    store.write_table(folder / "samples.parquet", samples)
+    store.write_table(folder / "left_out.parquet", pd.concat([*left_out, problems], ignore_index=True).astype(str))
+    store.write_table(folder / "labelled.parquet", _labelled(profile, task, samples))
+    manifests = {choice.label: load_manifest(choice.set) for choice, _ in _choices(profile, task)}
+    store.write_json(
+        folder / "constants.json",
+        {
+            "normalise": training_constants(cache.images, rows),
+            "structures": list(manifests[data.label].structures),
+            "label_maps": {label: list(manifest.structures) for label, manifest in manifests.items()},
+            "merge": {label: manifest.merge for label, manifest in manifests.items()},
+            "titles": {label: manifest.title for label, manifest in manifests.items()},
+            "sets": {choice.label: choice.set for choice, _ in _choices(profile, task)},
+            "roots": {label: str(source.root) for label, source in sources.items()},
+        },
+    )
+
+
+def labelled_ids(profile: Profile, task: str, samples: pd.DataFrame, seed: int) -> list[str]:
+    """The labelled subset that one seed fine-tunes on, shared by all arms."""
+    draw = derive_seed(profile.study_seed, "labelled subset", task, seed)
+    return labelled_subset(samples, profile.data[task].label_fraction, draw)
+
+
+def pretext_ids(profile: Profile, task: str, samples: pd.DataFrame, seed: int) -> list[str]:
+    """The unlabelled images that one seed's pretext task learns from."""
+    return pretext_pool(samples, labelled_ids(profile, task, samples, seed))
+
+
+def training_constants(images: np.ndarray, rows: pd.DataFrame) -> tuple[float, float]:
+    """Mean and standard deviation over all pixels of the training split, for the affine map before every network.
+
+    Parameters
+    ----------
+    images : float16 (N, H, W) in [0, 1], read in blocks
+    rows : one row per image, with `split`
+    """
+    chosen = np.flatnonzero((rows["split"] == "train").to_numpy())
+    total = squares = 0.0
+    for start in range(0, len(chosen), 256):
+        block = images[chosen[start : start + 256]].astype(np.float64)
+        total += block.sum()
+        squares += np.square(block).sum()
+    n = len(chosen) * images.shape[1] * images.shape[2]
+    mean = total / n
+    return float(mean), float(max(squares / n - mean**2, 1e-12) ** 0.5)
+
+
+def _choices(profile: Profile, task: str) -> list[tuple[SetChoice, str]]:
+    data = profile.data[task]
+    others = [(choice, "pretext") for choice in data.pretext_sets] + [
+        (choice, "external") for choice in data.external_sets
+    ]
+    return [(data, "own"), *others]
+
+
+def _files(study: "Study", name: str, workers: int) -> Path:
+    """Folder of a set's files; phantoms are written first."""
+    if name not in study.profile.phantoms:
+        return image_folder(study.profile, name)
+    folder = image_folder(study.profile, name, runs=study.folder.parent)
+    with store.exclusive(folder):
+        return write_phantoms(study.profile, name, folder, workers=workers)
+
+
+def _chosen(samples: pd.DataFrame, choice: SetChoice) -> pd.DataFrame:
+    for column, values in choice.where.items():
+        if column not in samples:
+            raise ProfileError(
+                f"where: {choice.set} has no column {column!r}; it has {', '.join(map(str, samples.columns))}"
+            )
+        samples = samples[samples[column].astype(str).isin(values)]
+        if samples.empty:
+            raise ProfileError(f"where: no image of {choice.set} has {column} in {values}")
+    return samples.reset_index(drop=True)
+
+
+def _in_part(samples: pd.DataFrame, part: str) -> pd.DataFrame:
+    """Samples of a further set as its part of the study takes them; the task's own set is split later."""
+    if part == "pretext":  # its labels, if it has any, are not looked at
+        return samples.assign(split="pretext", has_label=False, label=pd.array([pd.NA] * len(samples), dtype="Int8"))
+    if part == "external":
+        return samples[samples["has_label"]].assign(split="external").reset_index(drop=True)
+    return samples.assign(split=pd.NA)
+
+
+def _split(profile: Profile, task: str, samples: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Give every readable sample its split; images of identical content stay together, as patients do."""
+    first = rows.drop_duplicates("sample_id").set_index("sample_id")
+    samples = samples[samples["sample_id"].isin(first.index)].reset_index(drop=True)
+    samples["content_hash"] = samples["sample_id"].map(first["content_hash"])
+    data = profile.data[task]
+    options: dict[str, Any] = {"val": data.validation, "seed": derive_seed(profile.study_seed, "split", task)}
+    if data.split != "published":
+        options["test"] = data.test
+    if task == "organs":
+        options["stratify"] = ()
+    own = samples["split"].isna()
+    samples.loc[own, "split"] = SPLITS[data.split](samples[own], **options)
+    if data.split == "patient":
+        check_no_patient_crosses(samples)
+    return samples
+
+
+def _settings(profile: Profile, task: str) -> XRaySettings | CTSettings:
+    data = profile.data[task]
+    if task == "pneumonia":
+        return XRaySettings(size=data.image_size)
+    assert data.pixel_mm is not None and data.window_hu is not None  # the profile's check has seen to it
+    return CTSettings(size=data.image_size, pixel_mm=data.pixel_mm, slice_mm=data.slice_mm, window_hu=data.window_hu)
+
+
+def _labelled(profile: Profile, task: str, samples: pd.DataFrame) -> pd.DataFrame:
+    """Each seed's labelled subset and the size of its pretext pool: one row per seed and sample."""
+    rows = [
+        {"task": task, "seed": seed, "sample_id": sample_id}
+        for seed in range(profile.seeds)
+        for sample_id in labelled_ids(profile, task, samples, seed)
+    ]
+    return pd.DataFrame(rows)

@@ -1,0 +1,71 @@
+"""Pretext cells: the encoder of a task's network trained on puzzles of its seed's unlabelled images (section 2)."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from ssrobust_lib import store
+from ssrobust_lib.cells import trained
+from ssrobust_lib.cells.data import pretext_ids
+from ssrobust_lib.cells.resuming import Resuming
+from ssrobust_lib.devices import set_threads
+from ssrobust_lib.pretraining import pretrain
+from ssrobust_lib.progress import progress
+from ssrobust_lib.seeds import derive_seed, rng
+from ssrobust_lib.training import TrainingSettings
+
+if TYPE_CHECKING:
+    from ssrobust_lib.study import Cell, Study
+
+HELD_OUT = 400  # images of validation patients that measure the accuracy, at most
+
+
+def compute(study: "Study", cell: "Cell", folder: Path) -> None:
+    """Write the encoder, the curves, the held-out accuracy against chance, and example puzzles."""
+    profile, task, arm, seed = study.profile, cell.of["task"], cell.of["init"], cell.of["seed"]
+    set_threads(profile.threads)
+    pretext, network = profile.pretext[task][arm], profile.networks[task]
+    cache = trained.open_images(study, task)
+    samples = study.table(trained.data_cell(study, task), "samples")
+    pool = set(pretext_ids(profile, task, samples, seed))
+    draw = rng(profile.study_seed, "pretext images", task, arm, seed)
+    train_rows = _some(np.flatnonzero(cache.rows["sample_id"].isin(pool)), pretext.images, draw)
+    held_out = np.flatnonzero(cache.rows["split"] == "val")
+    held_out = _some(held_out, HELD_OUT, rng(profile.study_seed, "held-out puzzles", task))
+    resuming = Resuming(folder)
+    with progress(cell.id, 1, study.folder) as shown:
+        result = pretrain(
+            cache.images,
+            train_rows,
+            held_out,
+            tuple(trained.constants(study, task)["normalise"]),
+            network=network.name,
+            network_options=network.options,
+            pretext_task=arm,
+            options=pretext.options,
+            settings=TrainingSettings(**pretext.training.model_dump()),
+            seed=derive_seed(profile.study_seed, "pretext", task, arm, seed),
+            devices=profile.devices,
+            on_epoch=resuming.keep,
+            resume=resuming.state(),
+            progress=shown,
+        )
+    of = {"task": task, "init": arm, "seed": seed}
+    store.write_tensors(
+        folder / "encoder.safetensors", result.tensors, {"network": network.name, "options": network.options}
+    )
+    store.write_table(folder / "curves.parquet", result.curves.assign(**of))
+    measured = {"n_train": len(train_rows), "n": result.n, "correct": int(result.predictions["correct"].sum())}
+    accuracy = {"accuracy": result.accuracy, "chance": result.chance, "p": result.p, "learned": result.learned}
+    store.write_table(folder / "accuracy.parquet", pd.DataFrame([{**of, **measured, **accuracy}]))
+    store.write_arrays(folder / "examples.npz", result.examples)
+    resuming.forget()
+
+
+def _some(rows: np.ndarray, limit: int | None, generator: np.random.Generator) -> np.ndarray:
+    """At most `limit` of the rows, in their order."""
+    if limit is None or limit >= len(rows):
+        return rows
+    return np.sort(generator.choice(rows, limit, replace=False))

@@ -1,0 +1,141 @@
+"""The command line: `ssrobust study|plan|book|check-book|run-cell|run-report|sync-notebooks`."""
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; what the user can mend is told in one line, without a traceback."""
+    chosen = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        return chosen.run(chosen) or 0
+    except KeyboardInterrupt:
+        print("ssrobust: stopped; finished cells are kept, the same command goes on from here", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if not _expected(error):
+            raise
+        print(f"ssrobust: {error}", file=sys.stderr)
+        return 1
+
+
+def _stop(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _expected(error: Exception) -> bool:
+    """Errors of the user's making or of the machine; everything else is a fault of ours and keeps its traceback."""
+    from ssrobust_lib.book import BookError
+    from ssrobust_lib.config import ProfileError
+    from ssrobust_lib.datasets.manifest import ManifestError
+    from ssrobust_lib.notebook_parameters import ParameterError
+    from ssrobust_lib.registry import UnknownNameError
+    from ssrobust_lib.runner import RunError
+    from ssrobust_lib.store import StoreError
+
+    kinds = (ProfileError, ManifestError, ParameterError, UnknownNameError, RunError, StoreError, BookError, OSError)
+    return isinstance(error, kinds)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ssrobust", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Any, about: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=about, description=about)
+        added.set_defaults(run=run)
+        return added
+
+    for name, run, about in (
+        ("plan", _plan, "print the cells of a run with estimated time and disk; computes nothing"),
+        ("study", _study, "compute what is missing of a run; stop it with Ctrl-C, the same command goes on"),
+        ("book", _book, "compute what is missing of a run and render its book"),
+    ):
+        added = command(name, run, about)
+        added.add_argument("profile", help="name in profiles/ or path of a YAML file")
+        added.add_argument("--cores", type=int, default=os.cpu_count(), help="processor cores to use (default: all)")
+        if name != "plan":
+            added.add_argument("snakemake", nargs=argparse.REMAINDER, help="after --: options handed to Snakemake")
+    check = command(
+        "check-book", _check_book, "look for broken images, external requests, errors, overflow in a rendered book"
+    )
+    check.add_argument("html", type=Path, help="folder of the rendered book")
+    for name, run, about, what in (
+        ("run-cell", _run_cell, "compute one cell (used by the workflow)", "cell"),
+        ("run-report", _run_report, "execute one notebook read-only (used by the workflow)", "notebook"),
+    ):
+        added = command(name, run, about)
+        added.add_argument("--profile", required=True)
+        added.add_argument(what)
+    command("sync-notebooks", _sync, "write the demo profile's values into the notebooks' parameter cells")
+    return parser
+
+
+def _checked(location: str) -> Any:
+    from ssrobust_lib.checks import check_profile
+    from ssrobust_lib.config import load_profile
+
+    profile = load_profile(location)
+    check_profile(profile)
+    return profile
+
+
+def _plan(chosen: argparse.Namespace) -> None:
+    from ssrobust_lib.plan import plan_text
+    from ssrobust_lib.study import Study
+
+    print(plan_text(Study(_checked(chosen.profile)), chosen.cores))
+
+
+def _study(chosen: argparse.Namespace) -> None:
+    from ssrobust_lib.runner import run_study
+
+    _checked(chosen.profile)
+    study = run_study(chosen.profile, cores=chosen.cores, extra=[o for o in chosen.snakemake if o != "--"])
+    print(f"results: {study.folder}")
+
+
+def _book(chosen: argparse.Namespace) -> None:
+    from ssrobust_lib.publish import publish_book
+    from ssrobust_lib.runner import run_study
+
+    _checked(chosen.profile)
+    study = run_study(chosen.profile, cores=chosen.cores, extra=[o for o in chosen.snakemake if o != "--"])
+    index = publish_book(study)
+    print(f"the report is ready: {index.as_uri()}")
+
+
+def _check_book(chosen: argparse.Namespace) -> int:
+    from ssrobust_lib.book import check_book
+
+    problems = check_book(chosen.html)
+    for problem in problems:
+        print(problem)
+    print(f"{len(problems)} problems" if problems else "the book is in order")
+    return 1 if problems else 0
+
+
+def _run_cell(chosen: argparse.Namespace) -> None:
+    from ssrobust_lib.runner import run_cell
+
+    run_cell(chosen.profile, chosen.cell)
+
+
+def _run_report(chosen: argparse.Namespace) -> None:
+    from ssrobust_lib.runner import run_report
+
+    run_report(chosen.profile, chosen.notebook)
+
+
+def _sync(chosen: argparse.Namespace) -> None:
+    from ssrobust_lib.notebook_parameters import sync_notebooks
+
+    for name in sync_notebooks():
+        print(f"updated {name}")

@@ -1,0 +1,246 @@
+"""Profiles: every parameter of a run, read from one YAML file and checked before anything runs.
+
+A profile is a name (a file in ``profiles/``) or a path to a file of the user's own. Its sections carry the names of
+the notebooks' parameters (``data``, ``networks``, ``pretext``, ...), so that papermill injects them whole.
+What leaves this module is an immutable `Profile`; what is wrong is said with file, line, field, expected and got.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ssrobust_lib.registry import unknown_name
+
+PROJECT = Path(__file__).resolve().parent.parent
+PROFILES = PROJECT / "profiles"
+TASKS = ("pneumonia", "organs")
+CORRUPTION_NAMES = (
+    "gaussian_noise",
+    "shot_noise",
+    "impulse_noise",
+    "contrast",
+    "brightness",
+    "gaussian_blur",
+    "resolution",
+)
+REFERENCE_ARM = "scratch"
+AA_ARM = "scratch_aa"
+
+
+class ProfileError(ValueError):
+    """A profile that cannot be used; the message names the file, the field and what was expected."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+
+
+class SetChoice(_Section):
+    """One data set in one part of the study, optionally a part of it chosen by metadata, under a name of its own."""
+
+    set: str
+    where: dict[str, list[str]] = {}
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")] | None = None
+
+    @property
+    def label(self) -> str:
+        """The name under which its samples appear in every table."""
+        return self.name or self.set
+
+
+class TaskData(SetChoice):
+    """What a task trains and is tested on. Counts are patients; `pixel_mm`, `slice_mm`, `window_hu` are for CT."""
+
+    split: Literal["patient", "published", "row"] = "patient"
+    validation: PositiveInt
+    test: PositiveInt
+    label_fraction: Annotated[float, Field(gt=0, le=1)]
+    pretext_sets: tuple[SetChoice, ...] = ()
+    external_sets: tuple[SetChoice, ...] = ()
+    image_size: PositiveInt
+    pixel_mm: PositiveFloat | None = None
+    slice_mm: PositiveFloat | None = None
+    window_hu: tuple[float, float] | None = None
+
+
+class Network(_Section):
+    name: str
+    options: dict[str, Any] = {}
+
+
+class Training(_Section):
+    """Settings of one training: Adam, learning rate cosine annealed from the first to the second value."""
+
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    steps_per_epoch: PositiveInt | None = None
+    max_steps: PositiveInt | None = None
+    learning_rate: PositiveFloat = 1e-3
+    min_learning_rate: Annotated[float, Field(ge=0)] = 1e-6
+
+
+class Pretext(_Section):
+    """One pretext task: its own options, its training, and how many held-out images measure its accuracy."""
+
+    options: dict[str, Any] = {}
+    training: Training
+    images: PositiveInt | None = None
+
+
+class Calibration(_Section):
+    """The paper's rule (section 3.3): five severities, the worst kept above `floor` on validation images."""
+
+    floor: float = 0.49
+    images: dict[str, PositiveInt] = {}
+    max_evaluations: PositiveInt = 10
+
+
+class Evaluation(_Section):
+    batch_size: PositiveInt = 64
+
+
+class Statistics(_Section):
+    """`margins`: the smallest difference that matters, per metric, fixed before the run."""
+
+    bootstrap: PositiveInt = 2000
+    margins: dict[str, PositiveFloat]
+
+
+class Profile(_Section):
+    """One run of the study, whole."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+    title: str
+    study_seed: int
+    seeds: PositiveInt
+    arms: tuple[str, ...]
+    threads: PositiveInt = 1
+    devices: PositiveInt = 1
+    corruptions: tuple[str, ...] = CORRUPTION_NAMES
+    data_root: str | None = None
+    phantoms: dict[str, dict[str, Any]] = {}
+    data: dict[str, TaskData]
+    networks: dict[str, Network]
+    pretext: dict[str, dict[str, Pretext]]
+    finetune: dict[str, Training]
+    calibration: Calibration = Calibration()
+    evaluation: Evaluation = Evaluation()
+    statistics: Statistics
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Profile":
+        if not self.data:
+            raise ValueError("data: expected at least one task (pneumonia, organs)")
+        for section in ("data", "networks", "pretext", "finetune"):
+            for task in getattr(self, section):
+                if task not in TASKS:
+                    raise ValueError(f"{section}: {unknown_name('task', task, list(TASKS))}")
+            missing = [task for task in self.data if task not in getattr(self, section)]
+            if missing:
+                raise ValueError(f"{section}: nothing is said about {', '.join(missing)}, which data lists")
+        for corruption in self.corruptions:
+            if corruption not in CORRUPTION_NAMES:
+                raise ValueError(f"corruptions: {unknown_name('corruption', corruption, list(CORRUPTION_NAMES))}")
+        if REFERENCE_ARM not in self.arms or len(set(self.arms)) != len(self.arms):
+            raise ValueError(f"arms: expected distinct names with {REFERENCE_ARM!r} among them, got {list(self.arms)}")
+        for task in self.data:
+            unset = [arm for arm in self.pretext_tasks if arm not in self.pretext[task]]
+            if unset:
+                raise ValueError(f"pretext.{task}: no settings for {', '.join(unset)}, which arms lists")
+        if "organs" in self.data:
+            data = self.data["organs"]
+            if data.pixel_mm is None or data.slice_mm is None or data.window_hu is None:
+                raise ValueError("data.organs: pixel_mm, slice_mm and window_hu are needed for CT")
+        return self
+
+    @property
+    def tasks(self) -> list[str]:
+        """Tasks in the paper's order."""
+        return [task for task in TASKS if task in self.data]
+
+    @property
+    def pretext_tasks(self) -> list[str]:
+        """Arms that start from a pretext task."""
+        return [arm for arm in self.arms if arm not in (REFERENCE_ARM, AA_ARM)]
+
+    def sets(self, task: str) -> list[str]:
+        """Names of the sets that a task reads: first its own, then pretext and external ones."""
+        data = self.data[task]
+        return list(dict.fromkeys([data.set, *(s.set for s in (*data.pretext_sets, *data.external_sets))]))
+
+
+def profile_path(name_or_path: str | Path) -> Path:
+    """Find a profile's file: an existing path, or a name in ``profiles/``.
+
+    Raises
+    ------
+    ProfileError
+        Neither a file nor a known name; lists the known ones.
+    """
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        if path.is_file():
+            return path.resolve()
+        raise ProfileError(f"profile {str(path)!r}: no such file (expected a YAML file; see profiles/demo.yaml)")
+    known = sorted(p.stem for p in PROFILES.glob("*.yaml"))
+    if str(name_or_path) not in known:
+        raise ProfileError(str(unknown_name("profile", str(name_or_path), known)) + " A path ends in .yaml.")
+    return PROFILES / f"{name_or_path}.yaml"
+
+
+def load_profile(name_or_path: str | Path, **replaced: Any) -> Profile:
+    """Read and check a profile; `replaced` sections (a notebook's parameters) take the place of the file's.
+
+    Raises
+    ------
+    ProfileError
+        With file, line, field, expected and got for each fault.
+    """
+    path = profile_path(name_or_path)
+    text = path.read_text(encoding="utf-8")
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ProfileError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ProfileError(f"{path}: expected a mapping of sections, got {type(values).__name__}")
+    values.update(replaced)
+    try:
+        # through JSON, where lists are allowed for tuples but nothing else is converted
+        return Profile.model_validate_json(json.dumps(values))
+    except ValidationError as error:
+        raise ProfileError("\n".join(_fault(path, text, fault) for fault in error.errors())) from None
+
+
+def _fault(path: Path, text: str, fault: Any) -> str:
+    field = ".".join(str(part) for part in fault["loc"]) or "profile"
+    line = _line_of(text, fault["loc"])
+    where = f"{path}:{line}" if line else str(path)
+    if fault["type"] == "extra_forbidden":
+        return f"{where}: {field}: unknown parameter; remove it or correct its name"
+    got = "" if fault["type"] in ("missing", "value_error") else f", got {fault['input']!r}"
+    return f"{where}: {field}: {fault['msg'].removeprefix('Value error, ')}{got}"
+
+
+def _line_of(text: str, location: tuple[Any, ...]) -> int | None:
+    """Line (from 1) of the deepest part of `location` that the YAML text holds."""
+    node, line = yaml.compose(text), None
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            found = [(key, value) for key, value in node.value if key.value == str(part)]
+            if not found:
+                break
+            line, node = found[0][0].start_mark.line + 1, found[0][1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line

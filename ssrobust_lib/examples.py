@@ -1,0 +1,260 @@
+"""Images that the notebooks show, chosen by a stated rule and never by hand.
+
+Enters: a study whose cells are finished. Leaves: arrays in the form that `ssrobust_lib.figures` takes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pandas as pd
+from IPython.display import Markdown
+
+from ssrobust_lib import store
+from ssrobust_lib.cells import trained
+from ssrobust_lib.config import AA_ARM
+
+if TYPE_CHECKING:
+    from ssrobust_lib.figures import Case, Puzzle
+    from ssrobust_lib.study import Study
+
+
+def data_set_name(study: "Study", task: str, label: str | None = None) -> str:
+    """Words for a data set, saying first whether its images are phantoms.
+
+    Returns
+    -------
+    'phantoms in the layout of RSNA ...' or the set's title.
+    """
+    about = trained.constants(study, task)
+    label = label or study.profile.data[task].label
+    title = about["titles"][label]
+    part = "" if label == about["sets"][label] else f", {label}"
+    return f"phantoms in the layout of {title}" if about["sets"][label] in study.profile.phantoms else f"{title}{part}"
+
+
+def set_titles(study: "Study") -> dict[str, str]:
+    """Words for every set that is evaluated, by its label."""
+    names: dict[str, str] = {}
+    for task in study.profile.tasks:
+        data = study.profile.data[task]
+        labels = [data.label, *(choice.label for choice in data.external_sets)]
+        names |= {label: data_set_name(study, task, label) for label in labels}
+    return names
+
+
+def pretext_mark(study: "Study") -> Markdown:
+    """The mark of arms whose pretext task was not learned above chance at every seed; empty where all were."""
+    accuracy = study.table(study.cells("02_pretext"), "accuracy")
+    lost = accuracy[~accuracy["learned"]]
+    marks = [f"{row.init}, {row.task}, seed {row.seed}" for row in lost.itertuples()]
+    return Markdown(f"**Pretext not learned** (not above chance): {'; '.join(marks)}." if marks else "")
+
+
+@dataclass(frozen=True)
+class XRays:
+    """Example radiographs: pixels float32 (H, W) in [0, 1] each, labels 0, 1 or None, views."""
+
+    images: list[np.ndarray]
+    labels: list[int | None]
+    views: list[str | None]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One CT scan as its loader reads it, with its label map (or None) and the names of its values."""
+
+    sample_id: str
+    hu: np.ndarray
+    mask: np.ndarray | None
+    spacing_mm: tuple[float, float, float]
+    structures: list[str]
+
+
+def example_xrays(study: "Study", label: str | None = None, n: int = 12) -> XRays:
+    """Radiographs of a set at full resolution: the first of the table, as many positive as negative where labelled."""
+    from ssrobust_lib.datasets import LOADERS, XRay
+    from ssrobust_lib.datasets.manifest import load_manifest
+
+    about, samples = trained.constants(study, "pneumonia"), _samples(study, "pneumonia", label)
+    label = label or study.profile.data["pneumonia"].label
+    samples = samples[samples["split"].isin(["train", "external"])]
+    by_class = [samples[samples["label"] == value].head(n // 2) for value in (0, 1)]
+    chosen = pd.concat(by_class).sort_index() if all(map(len, by_class)) else samples.head(n)
+    loader = LOADERS[load_manifest(about["sets"][label]).loader]
+    read = [cast(XRay, loader.read_image(Path(about["roots"][label]), row)) for _, row in chosen.iterrows()]
+    labels = [None if pd.isna(value) else int(value) for value in chosen["label"]]
+    return XRays([image.pixels for image in read], labels, [image.metadata.get("view") for image in read])
+
+
+def example_scan(study: "Study", label: str | None = None) -> Scan:
+    """The first scan of a set that has labels, or the first of all."""
+    from ssrobust_lib.datasets import LOADERS, Volume
+    from ssrobust_lib.datasets.manifest import load_manifest
+
+    about, samples = trained.constants(study, "organs"), _samples(study, "organs", label)
+    label = label or study.profile.data["organs"].label
+    row = samples.sort_values("has_label", ascending=False, kind="stable").iloc[0]
+    loader, root = LOADERS[load_manifest(about["sets"][label]).loader], Path(about["roots"][label])
+    volume = cast(Volume, loader.read_image(root, row))
+    structures = list(about["label_maps"][label])
+    mask = loader.read_label(root, row, structures) if row["has_label"] else None
+    return Scan(row["sample_id"], volume.hu, mask, volume.spacing_mm, structures)
+
+
+def _samples(study: "Study", task: str, label: str | None) -> pd.DataFrame:
+    samples = study.table(trained.data_cell(study, task), "samples")
+    return samples[samples["set"] == (label or study.profile.data[task].label)]
+
+
+def example_puzzles(study: "Study", task: str, pretext_task: str, seed: int = 0) -> "list[Puzzle]":
+    """The example puzzles of one pretext network: the first solved and the first failed ones, three of each at most."""
+    from ssrobust_lib.figures import Puzzle
+
+    cell = study.cells("02_pretext", tasks=[task], pretext_tasks=[pretext_task], seeds=[seed])[0]
+    stored = store.read_arrays(study.folder_of(cell) / "examples.npz")
+    puzzles = [Puzzle(*parts) for parts in zip(stored["tiles"], stored["truth"], stored["predicted"], strict=True)]
+    solved = [puzzle for puzzle in puzzles if puzzle.solved][:3]
+    failed = [puzzle for puzzle in puzzles if not puzzle.solved][:3]
+    return [
+        Puzzle(p.tiles, p.truth, p.predicted, f"{word} {k}")
+        for word, group in (("solved", solved), ("failed", failed))
+        for k, p in enumerate(group, start=1)
+    ]
+
+
+def corruption_examples(study: "Study", severity: int = 3) -> dict[str, dict[str, np.ndarray]]:
+    """One test image of each task, clean and under every corruption at one severity.
+
+    Returns
+    -------
+    {'CT': {'clean': (H, W), 'gaussian_noise': ...}, 'X-ray': {...}}, float32 in [0, 1]
+    """
+    rows = {"organs": "CT", "pneumonia": "X-ray"}
+    return {word: _corrupted(study, task, severity) for task, word in rows.items() if task in study.profile.tasks}
+
+
+def _corrupted(study: "Study", task: str, severity: int) -> dict[str, np.ndarray]:
+    cache = trained.open_images(study, task)
+    position = _representative(cache, trained.positions(cache, split="test"))
+    shown = {"clean": np.asarray(cache.images[position], np.float32)}
+    for corruption in study.profile.corruptions:
+        strength = trained.strengths_of(study, task, corruption)[severity]
+        shown[corruption] = _images(study, task, cache, [position], corruption, strength, severity)[0, 0].numpy()
+    return shown
+
+
+def severity_examples(study: "Study", task: str) -> dict[str, dict[int, np.ndarray]]:
+    """The same test image at severities 0 to 5 of every corruption: corruption -> severity -> (H, W)."""
+    cache = trained.open_images(study, task)
+    position = _representative(cache, trained.positions(cache, split="test"))
+    clean = np.asarray(cache.images[position], np.float32)
+    shown: dict[str, dict[int, np.ndarray]] = {}
+    for corruption in study.profile.corruptions:
+        levels = trained.strengths_of(study, task, corruption).items()
+        images = {s: _images(study, task, cache, [position], corruption, c, s)[0, 0].numpy() for s, c in levels}
+        shown[corruption] = {0: clean} | images
+    return shown
+
+
+def strength_words(study: "Study", task: str) -> dict[str, dict[int, str]]:
+    """Strength of each severity in words: corruption -> severity -> '25 photons'."""
+    from ssrobust_lib.corruptions import CORRUPTIONS
+
+    strengths = {name: trained.strengths_of(study, task, name) for name in study.profile.corruptions}
+    return {name: {s: CORRUPTIONS[name].describe(c) for s, c in levels.items()} for name, levels in strengths.items()}
+
+
+def _representative(cache: Any, positions: np.ndarray) -> int:
+    """The slice with most structures in it, of CT; the first positive image, of X-rays; else the first."""
+    if cache.masks is not None:
+        counts = [len(np.unique(cache.masks[p])) for p in positions]
+        return int(positions[int(np.argmax(counts))])
+    positive = positions[(cache.rows["label"].iloc[positions] == 1).to_numpy(bool)]
+    return int((positive if len(positive) else positions)[0])
+
+
+def _images(
+    study: "Study", task: str, cache: Any, positions: Sequence[int], corruption: str, strength: float, severity: int
+) -> Any:
+    from ssrobust_lib.inference import Condition, corrupted_images
+
+    condition = Condition(corruption, strength, severity, study.profile.study_seed)
+    return corrupted_images(cache, np.asarray(positions), condition, by_slice=task == "organs")
+
+
+def corrupted_cases(study: "Study", corruption: str = "gaussian_noise", severity: int = 3) -> "list[Case]":
+    """Scans whose gain of self-supervision under a corruption is smallest, median and largest (first seed).
+
+    The gain is the difference of mean Dice, first pretext arm minus normal training; the slice is the one with most
+    structures in it.
+    """
+    cell = study.cells("05_corruption_eval", tasks=["organs"], corruptions=[corruption])[0]
+    predictions = study.table(cell, "predictions")
+    return _cases(study, predictions[predictions["severity"] == severity], corruption, severity, None)
+
+
+def external_cases(study: "Study", label: str) -> "list[Case]":
+    """Scans of another centre whose gain of self-supervision is smallest, median and largest (first seed)."""
+    cell = study.cells("06_kits_generalization", tasks=["organs"], sets=[label])[0]
+    structures = trained.external_structures(study, "organs", label)
+    return _cases(study, study.table(cell, "predictions"), "clean", 0, structures)
+
+
+def case_structures(study: "Study", label: str | None = None) -> list[str]:
+    """Names behind the mask values of `corrupted_cases` (no label) or `external_cases`."""
+    if label is None:
+        return list(trained.own_structures(study, "organs"))
+    return [name for name in trained.external_structures(study, "organs", label) if "_without_" not in name]
+
+
+def _cases(
+    study: "Study", predictions: pd.DataFrame, corruption: str, severity: int, merged: Mapping[str, Any] | None
+) -> "list[Case]":
+    from ssrobust_lib.figures import Case
+    from ssrobust_lib.inference import predict_masks
+
+    arms = [arm for arm in study.profile.arms if arm != AA_ARM]
+    first = predictions[(predictions["seed"] == 0) & predictions["init"].isin(arms)]
+    first = first[~first["structure"].str.contains("_without_")]
+    dice = first.groupby(["sample_id", "init"])["dice"].mean().unstack()
+    if len(arms) > 1:
+        gain = (dice[arms[1]] - dice[arms[0]]).sort_values(kind="stable")
+    else:
+        gain = dice[arms[0]].sort_values(kind="stable")
+    ranks = {"smallest gain": 0, "median gain": len(gain) // 2, "largest gain": len(gain) - 1}
+    chosen = {gain.index[rank]: words for words, rank in ranks.items()}
+    cache: Any = trained.open_images(study, "organs")
+    networks = trained.load_networks(study, "organs", arms)
+    normalise = tuple(trained.constants(study, "organs")["normalise"])
+    strength = 0.0 if corruption == "clean" else trained.strengths_of(study, "organs", corruption)[severity]
+    cases = []
+    for scan, words in chosen.items():
+        position = _representative(cache, np.flatnonzero(cache.rows["sample_id"] == scan))
+        images = _images(study, "organs", cache, [position], corruption, strength, severity)
+        found = {arm: predict_masks(networks[arm, 0], images, normalise)[0] for arm in arms}
+        truth = np.asarray(cache.masks[position])
+        if merged is not None:
+            truth = _merged(truth, merged, 1)
+            found = {arm: _merged(mask, merged, 0) for arm, mask in found.items()}
+        case = Case(
+            title=f"{words} ({gain[scan]:+.2f})" if len(arms) > 1 else words,
+            image=np.asarray(cache.images[position], np.float32),
+            truth=truth,
+            predictions=found,
+            corrupted=None if corruption == "clean" else images[0, 0].numpy(),
+            dice={arm: float(dice.loc[scan, arm]) for arm in arms},
+        )
+        cases.append(case)
+    return cases
+
+
+def _merged(mask: np.ndarray, structures: Mapping[str, Any], side: int) -> np.ndarray:
+    """Mask with value = position of the merged structure + 1; `side` 0 reads network classes, 1 label values."""
+    result = np.zeros_like(mask)
+    names = [name for name in structures if "_without_" not in name]
+    for k, name in enumerate(names, start=1):
+        result[np.isin(mask, structures[name][side])] = k
+    return result

@@ -1,0 +1,141 @@
+"""The figure object that all figure functions return, and the title and caption that all figures carry.
+
+A `StudyFigure` is a plain `matplotlib.figure.Figure` that is not known to pyplot: nothing has to be closed, nothing is
+shown twice, no global setting changes. As the last expression of a notebook cell it shows itself once as a PNG, whether
+or not pyplot or its inline backend has been loaded; `figure.savefig(path)` writes it. The project's style is in force
+while it is built (`styled`) and while it is drawn, and nowhere else.
+"""
+
+import functools
+import io
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from .style import DPI, FAINT, INK, STYLE, WIDTH, arm_styles, paper_label
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class StudyFigure(Figure):
+    """A figure in the project's style that shows itself in a notebook."""
+
+    def draw(self, renderer: Any) -> None:
+        with matplotlib.rc_context(STYLE):
+            super().draw(renderer)
+
+    def get_tightbbox(self, *args: Any, **kwargs: Any) -> Any:
+        with matplotlib.rc_context(STYLE):
+            return super().get_tightbbox(*args, **kwargs)
+
+    def png(self, dpi: float = DPI) -> bytes:
+        """The figure as PNG; equal figures give equal bytes (no date, no version inside)."""
+        stream = io.BytesIO()
+        self.savefig(stream, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.08, metadata={"Software": None})
+        return stream.getvalue()
+
+    def _repr_png_(self) -> bytes:
+        return self.png()
+
+    @property
+    def alt(self) -> str:
+        """Alternative text: the title and the caption in one line."""
+        return " ".join(f"{self.get_suptitle()} {self.get_supxlabel()}".split())
+
+
+def styled(function: Callable[P, R]) -> Callable[P, R]:
+    """Run a figure function with the project's style and leave matplotlib's settings as they were."""
+
+    @functools.wraps(function)
+    def inside(*args: P.args, **kwargs: P.kwargs) -> R:
+        with matplotlib.rc_context(STYLE):
+            return function(*args, **kwargs)
+
+    return inside
+
+
+def new_figure(height: float, width: float = WIDTH) -> StudyFigure:
+    """Empty figure of the given size in inches, with constrained layout."""
+    return StudyFigure(figsize=(width, height), layout="constrained")
+
+
+def finish(figure: StudyFigure, title: str, dataset: str, notes: Iterable[str | None] = ()) -> StudyFigure:
+    """Put the title above and the caption below: the name of the data set first, then the notes.
+
+    Parameters
+    ----------
+    dataset : name of the data set, as shown ('phantoms, RSNA layout'); never empty.
+    notes : sentences on what is drawn or missing; None is skipped.
+
+    Raises
+    ------
+    ValueError
+        Where the data set has no name: no figure leaves without saying what it was measured on.
+    """
+    width = figure.get_figwidth()
+    figure.suptitle(wrap_title(title, width), x=0.01, ha="left")
+    figure.supxlabel(caption_of(dataset, notes, width), x=0.01, ha="left", color=FAINT, linespacing=1.25)
+    return figure
+
+
+def wrap_title(title: str, width: float) -> str:
+    """Break a title in lines that fit a figure of `width` inches."""
+    return textwrap.fill(title, int(width * 9.2), break_on_hyphens=False)
+
+
+def caption_of(dataset: str, notes: Iterable[str | None], width: float) -> str:
+    """Caption of a figure of `width` inches: the data set, then the notes; ValueError for a nameless data set."""
+    if not dataset.strip():
+        raise ValueError("expected the name of the data set for the figure's caption, got nothing: pass dataset='...'")
+    caption = " ".join(["Data: " + dataset.rstrip(".") + ".", *(note for note in notes if note)])
+    return textwrap.fill(caption, int(width * 12.6), break_on_hyphens=False)
+
+
+def message_figure(title: str, dataset: str, message: str) -> StudyFigure:
+    """A figure that says in words why there is nothing to draw."""
+    figure = new_figure(1.6)
+    axes = figure.subplots()
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, textwrap.fill(message, 60), ha="center", va="center", color=INK, transform=axes.transAxes)
+    return finish(figure, title, dataset)
+
+
+def arm_patches(inits: Sequence[str]) -> list[Patch]:
+    """Legend handles of the arms: colour and hatch."""
+    return [
+        Patch(facecolor=style.colour, hatch=style.hatch, edgecolor="white", label=paper_label(init))
+        for init, style in arm_styles(inits).items()
+    ]
+
+
+def legend_above(axes: Axes, handles: Sequence[Any], *, columns: int | None = None, **options: Any) -> None:
+    """Legend in one strip over the axes, left-aligned with it; two columns where the words are long."""
+    words = sum(len(str(handle.get_label())) + 6 for handle in handles)
+    columns = columns or (len(handles) if words < 80 else 2)
+    axes.legend(
+        handles=handles, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, borderaxespad=0.3,
+        columnspacing=1.4, handlelength=2.0, **options,
+    )  # fmt: skip
+
+
+def legend_strip(axes: Axes, handles: Sequence[Any], *, columns: int | None = None, **options: Any) -> None:
+    """Turn empty axes into a legend, left-aligned, for figures of several panels."""
+    axes.set_axis_off()
+    words = sum(len(str(handle.get_label())) + 6 for handle in handles)
+    columns = columns or (len(handles) if words < 80 else 2)
+    axes.legend(handles=handles, loc="center left", bbox_to_anchor=(0, 0.5), ncols=columns, borderaxespad=0, **options)
+
+
+def picture(axes: Axes, image: Any, **options: Any) -> None:
+    """Show an image (H, W) in [0, 1] or (H, W, 3) without ticks and frame."""
+    axes.imshow(image, **({"vmin": 0, "vmax": 1} if getattr(image, "ndim", 2) == 2 else {}) | options)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)

@@ -1,0 +1,148 @@
+"""Metrics of the paper: accuracy and AUROC for classification, Dice for segmentation (sections 3.2 to 3.4).
+
+Enters: labels and scores of one network on one set, or voxel counts of one structure in one scan. Leaves: a number, or
+an array of one value per patient or structure. Plain NumPy: tables of millions of predictions are scored without
+tensors, and tests hold every value against torchmetrics and MONAI.
+
+`CLASSIFICATION_METRICS`: (labels int (N,) of 0 and 1, scores float (N,) in [0, 1]) -> float.
+`SEGMENTATION_METRICS`: (voxels_label, voxels_predicted, voxels_overlap: int arrays) -> float64 array of that shape.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from ssrobust_lib.auroc import placements
+from ssrobust_lib.registry import Registry
+
+CLASSIFICATION_METRICS: Registry[Callable[[np.ndarray, np.ndarray], float]] = Registry("classification metric")
+SEGMENTATION_METRICS: Registry[Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = Registry(
+    "segmentation metric"
+)
+
+THRESHOLD = 0.5
+
+
+def correct(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Say for each image whether the decision at a score of 0.5 (inclusive) equals the label: bool (N,)."""
+    labels, scores = _checked(labels, scores)
+    return (scores >= THRESHOLD) == labels
+
+
+@CLASSIFICATION_METRICS.register("accuracy")
+def accuracy(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Share of images decided rightly at a score of 0.5; NaN without images.
+
+    A network that always answers the more frequent class reaches that class's share.
+    """
+    decided = correct(labels, scores)
+    return float(decided.mean()) if len(decided) else float("nan")
+
+
+@CLASSIFICATION_METRICS.register("balanced_accuracy")
+def balanced_accuracy(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Mean of sensitivity and specificity at a score of 0.5; NaN where a class is missing."""
+    decided = correct(labels, scores)
+    positive = np.asarray(labels).astype(bool)
+    if positive.all() or not positive.any():
+        return float("nan")
+    return float((decided[positive].mean() + decided[~positive].mean()) / 2)
+
+
+@CLASSIFICATION_METRICS.register("auroc")
+def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Area under the ROC curve: the chance that a positive image scores above a negative one, ties counting half.
+
+    NaN where a class is missing.
+    """
+    labels, scores = _checked(labels, scores)
+    return float(auroc_components(labels, scores)[labels].mean()) if labels.any() else float("nan")
+
+
+def auroc_components(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """DeLong's placement values (`ssrobust_lib.auroc.placements`): what each image contributes to the AUROC.
+
+    Parameters
+    ----------
+    labels : int (N,) of 0 and 1
+    scores : float (N,)
+
+    Returns
+    -------
+    float64 (N,) in [0, 1], in the order of the input: of a positive image the share of negative images that score
+    below it, of a negative image the share of positive images that score above it, ties counting half. The mean over
+    either class is the AUROC. All NaN where a class is missing.
+    """
+    labels, scores = _checked(labels, scores)
+    if labels.all() or not labels.any():
+        return np.full(len(labels), np.nan)
+    return placements(scores, labels)
+
+
+@SEGMENTATION_METRICS.register("dice")
+def dice(voxels_label: np.ndarray, voxels_predicted: np.ndarray, voxels_overlap: np.ndarray) -> np.ndarray:
+    """Dice score 2 |label and prediction| / (|label| + |prediction|) from voxel counts of whole scans.
+
+    - Label and prediction empty: NaN, there is nothing to score.
+    - Label present, nothing predicted: 0, the structure was missed.
+    - Label empty, something predicted: 0. The row stays in the table as a false alarm; the mean of a scan
+      (`dice_per_scan`) runs over the structures that its label has, and so leaves it out.
+
+    Parameters
+    ----------
+    voxels_label, voxels_predicted, voxels_overlap : int, equal shapes
+
+    Returns
+    -------
+    float64, of that shape, in [0, 1] or NaN.
+
+    Raises
+    ------
+    ValueError
+        Where a count is negative or the overlap exceeds the label or the prediction.
+    """
+    label = np.asarray(voxels_label, dtype=np.int64)
+    predicted = np.asarray(voxels_predicted, dtype=np.int64)
+    overlap = np.asarray(voxels_overlap, dtype=np.int64)
+    if np.any(overlap < 0) or np.any(overlap > label) or np.any(overlap > predicted):
+        raise ValueError(
+            "voxel counts: expected 0 <= overlap <= label and overlap <= prediction in every row; "
+            "were the columns given in the order label, predicted, overlap?"
+        )
+    total = label + predicted
+    return np.divide(2.0 * overlap, total, out=np.full(total.shape, np.nan), where=total > 0)
+
+
+def dice_per_scan(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Average Dice over the structures that a scan's label has: the paper's score of a scan.
+
+    Parameters
+    ----------
+    predictions : table with one row per scan and structure
+        Columns `structure`, `dice`, `voxels_label`, `voxels_predicted`, `voxels_overlap`; all others identify the scan
+        and its condition (task, init, seed, set, corruption, severity, sample_id, patient_id).
+
+    Returns
+    -------
+    DataFrame, one row per scan and condition in order of first appearance: the identifying columns, `dice` and
+    `n_structures`. A scan without any labelled structure has no row.
+    """
+    of_structure = ["structure", "dice", "voxels_label", "voxels_predicted", "voxels_overlap"]
+    identity = [column for column in predictions.columns if column not in of_structure]
+    present = predictions[predictions["voxels_label"] > 0]
+    grouped = present.groupby(identity, sort=False, observed=True, dropna=False)["dice"]
+    return grouped.agg(dice="mean", n_structures="size").reset_index()
+
+
+def _checked(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels as bool (N,) and scores as float64 (N,), or say what is wrong with them."""
+    labels, scores = np.asarray(labels), np.asarray(scores, dtype=np.float64)
+    if labels.shape != scores.shape or labels.ndim != 1:
+        raise ValueError(f"expected labels and scores of one length, shape (N,), got {labels.shape} and {scores.shape}")
+    if not np.isin(labels, (0, 1)).all():
+        found = ", ".join(str(value) for value in np.unique(labels)[:5])
+        raise ValueError(f"labels: expected 0 and 1, got {found}; drop images without a label first")
+    if np.isnan(scores).any():
+        raise ValueError(f"scores: {int(np.isnan(scores).sum())} of {len(scores)} are NaN; did the training diverge?")
+    return labels.astype(bool), scores

@@ -1,0 +1,24 @@
+"""The pages of a run's report: which executed notebook stands for which results."""
+
+import hashlib
+from pathlib import Path
+
+from ssrobust_lib.fingerprint import PACKAGE, settings_key
+from ssrobust_lib.notebook_parameters import NOTEBOOKS, SECTIONS
+from ssrobust_lib.study import Study
+
+
+def reports(study: Study) -> dict[str, Path]:
+    """Path of each notebook's read-only execution; its key changes with notebook, figures and results."""
+    shown = [study.profile.model_dump(), [cell.key for cell in study.all_cells], _shown_by()]
+    keys = {name: settings_key([_content(NOTEBOOKS / f"{name}.ipynb"), *shown]) for name in SECTIONS}
+    return {name: study.folder / "reports" / f"{name}-{key[:10]}.ipynb" for name, key in keys.items()}
+
+
+def _shown_by() -> list[str]:
+    files = [*sorted((PACKAGE / "figures").glob("*.py")), PACKAGE / "readings.py", PACKAGE / "report.py"]
+    return [_content(path) for path in files]
+
+
+def _content(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

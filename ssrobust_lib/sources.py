@@ -1,0 +1,74 @@
+"""Where the images of a data set lie: phantoms under the run's folder, real images where the user keeps them."""
+
+import hashlib
+import os
+from functools import cache
+from pathlib import Path
+
+from ssrobust_lib.config import PROJECT, Profile, ProfileError
+from ssrobust_lib.fingerprint import settings_key
+
+REAL_DATA = "SSROBUST_REAL_DATA"
+
+
+def image_folder(profile: Profile, data_set: str, *, runs: Path | None = None) -> Path:
+    """Folder of a data set's files for a profile; for phantoms it may not exist yet.
+
+    Raises
+    ------
+    ProfileError
+        The set is not a phantom and neither the profile's `data_root` nor the environment names a data folder.
+    ManifestError
+        The data folder does not hold the set in its published layout.
+    """
+    from ssrobust_lib.datasets.manifest import load_manifest, locate
+
+    manifest = load_manifest(data_set)
+    if data_set in profile.phantoms:
+        recipe = settings_key([profile.study_seed, profile.phantoms[data_set]])[:10]
+        return (runs or PROJECT / "runs") / profile.name / "images" / f"{data_set}-{recipe}"
+    root = profile.data_root or os.environ.get(REAL_DATA)
+    if not root:
+        raise ProfileError(
+            f"profile {profile.name!r} reads real images ({data_set}), but no folder is named: expected "
+            f"{REAL_DATA} in the "
+            f"environment or data_root in the profile. Set it to the folder that holds {manifest.folder}/ "
+            f"(`export {REAL_DATA}=/path/to/images`)"
+        )
+    return locate(manifest, Path(root).expanduser())
+
+
+def folder_identity(profile: Profile, data_set: str) -> str:
+    """SHA-256 (hex) over names and sizes of all files of a real set; other files make another result."""
+    return _identity(image_folder(profile, data_set))
+
+
+@cache
+def _identity(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for where, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted(files):
+            path = os.path.join(where, name)
+            digest.update(f"{os.path.relpath(path, folder)}\0{os.stat(path).st_size}\n".encode())
+    return digest.hexdigest()
+
+
+def write_phantoms(profile: Profile, data_set: str, folder: Path, *, workers: int = 1) -> Path:
+    """Write a phantom set in its published layout into a folder, unless it is there already; return the folder.
+
+    Raises
+    ------
+    ProfileError
+        There are no phantoms of that set, or an option is unknown.
+    """
+    from ssrobust_lib.phantoms.writers import PHANTOM_WRITERS
+
+    if data_set not in PHANTOM_WRITERS:
+        known = ", ".join(PHANTOM_WRITERS.names())
+        raise ProfileError(f"phantoms.{data_set}: there are no phantoms of this set; expected one of {known}")
+    try:
+        PHANTOM_WRITERS[data_set](folder, seed=profile.study_seed, workers=workers, **profile.phantoms[data_set])
+    except TypeError as error:
+        raise ProfileError(f"phantoms.{data_set}: {error}") from error
+    return folder

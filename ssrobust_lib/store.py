@@ -1,0 +1,174 @@
+"""Where a run's results lie: one folder per finished cell, written whole or not at all.
+
+``runs/<profile>/cells/<step>/<cell>-<key>/`` holds tables (Parquet), tensors (safetensors), arrays (.npy) and
+``cell.json``: the settings that made them, versions, time and memory. A cell is computed in a folder beside and renamed
+when it is complete, so that a killed process leaves nothing that could be taken for a result.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    import torch
+
+RECORD = "cell.json"
+
+
+class StoreError(RuntimeError):
+    """A result that is missing, incomplete or cannot be written; says which and what to do."""
+
+
+def finished(folder: Path) -> bool:
+    """Whether a cell's results are complete."""
+    return (folder / RECORD).is_file()
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Let one process at a time work on a cell; a second one waits. The system frees the lock when a process dies."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    path = folder.with_name(f".{folder.name}.lock")
+    with open(path, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    path.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(folder: Path, record: dict[str, Any]) -> Iterator[Path]:
+    """Hand out a folder to fill; rename it to `folder` and add the record when the block ends without an error.
+
+    Raises
+    ------
+    StoreError
+        The disk is full or cannot be written. What was finished before stays.
+    """
+    aside = folder.with_name(f".{folder.name}.partial")
+    started, cpu = time.time(), time.process_time()
+    try:
+        aside.mkdir(parents=True, exist_ok=True)
+        yield aside
+        spent = {"seconds": round(time.time() - started, 2), "cpu_seconds": round(time.process_time() - cpu, 2)}
+        write_json(aside / RECORD, {**record, **spent, "peak_memory_bytes": peak_memory(), **provenance()})
+        if folder.exists():  # made beforehand and empty, or left by an older layout
+            shutil.rmtree(folder)
+        os.replace(aside, folder)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreError(
+                f"no space left while writing {folder}: free some and run the same command again; "
+                "finished cells are kept (`ssrobust plan` prints the space that a run needs)"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise StoreError(
+                f"{folder} cannot be written ({error.strerror}): give write access or move the project"
+            ) from error
+        raise
+
+
+def peak_memory() -> int:
+    """Largest resident set of this process so far, bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if platform.system() == "Darwin" else peak * 1024
+
+
+@cache
+def provenance() -> dict[str, Any]:
+    """Versions, processor and commit under which results are made."""
+    packages = ("ssrobust", "torch", "numpy", "pandas", "scipy")
+    return {
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "commit": _commit(),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def _commit() -> str:
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def write_json(path: Path, value: Any) -> None:
+    aside = path.with_name(f".{path.name}.partial")
+    aside.write_text(json.dumps(value, indent=1, sort_keys=True, default=str) + "\n", encoding="utf-8")
+    os.replace(aside, path)
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a tidy table as Parquet; strings that repeat are stored once."""
+    table.to_parquet(path, index=False, compression="zstd")
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a table of a finished cell."""
+    if not path.is_file():
+        raise StoreError(
+            f"{path} is missing: its cell is not finished or was damaged; delete {path.parent} and run again"
+        )
+    return pd.read_parquet(path)
+
+
+def write_tensors(path: Path, tensors: "dict[str, torch.Tensor]", configuration: Any = None) -> None:
+    """Write named tensors as safetensors, with their configuration as JSON beside; nothing is pickled."""
+    from safetensors.torch import save_file
+
+    save_file({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}, str(path))
+    if configuration is not None:
+        write_json(path.with_suffix(".json"), configuration)
+
+
+def read_tensors(path: Path) -> "dict[str, torch.Tensor]":
+    """Read named tensors from safetensors onto the CPU."""
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise StoreError(
+            f"{path} is missing: its cell is not finished or was damaged; delete {path.parent} and run again"
+        )
+    return load_file(str(path))
+
+
+def write_arrays(path: Path, arrays: Any) -> None:
+    """Write the arrays of a dataclass or mapping as .npz (NumPy's own format, nothing pickled)."""
+    import dataclasses
+
+    import numpy as np
+
+    named = (
+        {f.name: getattr(arrays, f.name) for f in dataclasses.fields(arrays)}
+        if dataclasses.is_dataclass(arrays)
+        else arrays
+    )
+    arrays_by_name: dict[str, Any] = {name: np.asarray(array) for name, array in named.items()}
+    np.savez_compressed(path, **arrays_by_name)
+
+
+def read_arrays(path: Path) -> dict[str, Any]:
+    """Read what `write_arrays` wrote; an array of objects is refused."""
+    import numpy as np
+
+    with np.load(path, allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}

@@ -1,0 +1,442 @@
+"""Figures and tables show what was handed in: heights, p values, panels, words, and notes on what is missing."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex, to_rgb
+
+from ssrobust_lib import figures
+from ssrobust_lib.figures import style, tidy
+
+DATASET = "phantoms, RSNA layout"
+CORRUPTIONS = [
+    "gaussian_noise", "shot_noise", "impulse_noise", "contrast", "brightness", "gaussian_blur", "resolution",
+]  # fmt: skip
+STRUCTURES = ["liver", "left_kidney", "aorta"]
+
+
+def texts(figure):
+    """All words on a figure, drawn once so that lazily made ones are there."""
+    import matplotlib.text
+
+    figure.draw_without_rendering()
+    return [item.get_text() for item in figure.findobj(matplotlib.text.Text) if item.get_text()]
+
+
+@pytest.fixture(scope="module")
+def scores():
+    rng = np.random.default_rng(0)
+    rows = [
+        (init, seed, corruption, severity, rng.uniform(0.3, 0.9))
+        for init in ("scratch", "jigsaw")
+        for seed in (0, 1, 2)
+        for corruption in ["clean", *CORRUPTIONS]
+        for severity in ([0] if corruption == "clean" else range(1, 6))
+    ]
+    return pd.DataFrame(rows, columns=["init", "seed", "corruption", "severity", "score"])
+
+
+@pytest.fixture(scope="module")
+def comparisons():
+    frame = pd.DataFrame({"condition": CORRUPTIONS, "p_holm": [0.2, 0.0002, 0.04, 0.00099, 0.001, 1.0, np.nan]})
+    frame["p"] = frame["p_holm"] / 2
+    frame["difference"] = [0.01, 0.1, 0.05, 0.2, -0.05, 0.0, np.nan]
+    frame["ci_low"], frame["ci_high"] = frame["difference"] - 0.02, frame["difference"] + 0.02
+    frame["note"] = ["", "", "", "", "", "", "no pair differs"]
+    constants = {"family": "accuracy under corruption", "metric": "accuracy", "arm": "jigsaw", "reference": "scratch"}
+    return frame.assign(**constants, n=40, n_seeds=3, unit="patient")
+
+
+@pytest.fixture(scope="module")
+def curves():
+    rows = [
+        (init, seed, epoch, 1 / epoch, 1.1 / epoch, 0.5 + 0.02 * epoch + 0.01 * seed)
+        for init in ("scratch", "jigsaw")
+        for seed in (0, 1)
+        for epoch in range(1, 6)
+    ]
+    return pd.DataFrame(rows, columns=["init", "seed", "epoch", "train_loss", "val_loss", "val_score"])
+
+
+@pytest.fixture(scope="module")
+def calibration():
+    rows = [
+        (name, level, 0.1 * level, "px", 0.9 - 0.08 * level, 0.49, name != "contrast")
+        for name in CORRUPTIONS
+        for level in range(1, 6)
+    ]
+    columns = ["corruption", "severity", "strength", "unit", "score", "floor", "reached_floor"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_bars_are_as_high_as_the_severity_averaged_means(scores):
+    axes = figures.corruption_bars(scores, metric="Accuracy", dataset=DATASET).axes[0]
+    corrupted = scores[scores["severity"] > 0]
+    expected = corrupted.groupby(["corruption", "init", "seed"])["score"].mean().groupby(["corruption", "init"]).mean()
+    drawn = [bar.get_height() for bar in axes.patches]
+    assert drawn == pytest.approx([expected[name, init] for name in CORRUPTIONS for init in ("scratch", "jigsaw")])
+
+
+def test_p_below_a_thousandth_is_red_and_others_are_not(scores, comparisons):
+    axes = figures.corruption_bars(scores, comparisons, metric="Accuracy", dataset=DATASET).axes[0]
+    printed = {text.get_gid()[2:]: text for text in axes.texts}
+    red = {name for name, text in printed.items() if to_hex(text.get_color()) == style.RED}
+    assert red == {"shot_noise", "contrast"}
+    assert printed["shot_noise"].get_text() == "p < 0.001"
+    assert printed["brightness"].get_text() == "p = 0.001"
+    assert printed["resolution"].get_text() == "no test"
+
+
+def test_uncorrected_p_is_printed_when_asked_for_and_named(scores, comparisons):
+    figure = figures.corruption_bars(scores, comparisons, metric="Accuracy", dataset=DATASET, p_column="p")
+    assert "p = 0.020" in texts(figure)
+    assert "uncorrected" in figure.alt
+
+
+def test_bars_refuse_comparisons_of_several_metrics(scores, comparisons):
+    with pytest.raises(ValueError, match="filter to one task"):
+        figures.corruption_bars(scores, pd.concat([comparisons] * 2), metric="Accuracy", dataset=DATASET)
+
+
+def test_missing_seed_and_missing_arm_are_named(scores):
+    part = scores[~((scores["init"] == "jigsaw") & (scores["seed"] == 2))]
+    figure = figures.corruption_bars(
+        part, metric="Accuracy", dataset=DATASET, inits=["scratch", "scratch_aa", "jigsaw"]
+    )
+    assert "Self-supervised (jigsaw) (seed 2)" in figure.alt
+    assert "A/A: normal training, other seeds (all seeds)" in figure.alt
+
+
+def test_missing_runs_is_silent_when_nothing_is_missing(scores):
+    assert tidy.missing_runs(scores, ["scratch", "jigsaw"]) is None
+    assert "seeds 3, 4" in tidy.missing_runs(scores, ["jigsaw"], seeds=[0, 1, 2, 3, 4])
+
+
+def test_clean_bars_show_our_means_and_the_papers_line(scores):
+    clean = scores[scores["severity"] == 0]
+    figure = figures.clean_bars({"Accuracy": clean}, {"Accuracy": {"jigsaw": 0.761}}, dataset=DATASET)
+    (panel,) = [axes for axes in figure.axes if axes.get_title(loc="left") == "Accuracy"]
+    heights = [bar.get_height() for bar in panel.patches]
+    means = clean.groupby("init")["score"].mean()
+    assert heights == pytest.approx([means["scratch"], means["jigsaw"]])
+    assert any(np.allclose(line.get_ydata(), 0.761) for line in panel.lines)
+
+
+def test_severity_and_calibration_have_one_panel_per_corruption(scores, calibration):
+    for figure in (
+        figures.severity_curves(scores, metric="accuracy", dataset=DATASET, floor=0.49),
+        figures.calibration_curves(calibration, score_name="accuracy", dataset=DATASET),
+    ):
+        titles = [axes.get_title(loc="left") for axes in figure.axes if axes.get_title(loc="left")]
+        assert titles == [figures.corruption_title(name) for name in CORRUPTIONS]
+
+
+def test_severity_lines_are_means_over_seeds_and_start_clean(scores):
+    axes = figures.severity_curves(scores, metric="accuracy", dataset=DATASET).axes[0]
+    rows = scores[(scores["init"] == "scratch") & scores["corruption"].isin(["clean", "gaussian_noise"])]
+    assert axes.lines[0].get_ydata() == pytest.approx(rows.groupby("severity")["score"].mean().to_numpy())
+
+
+def test_only_the_corruption_that_misses_the_floor_says_so(calibration):
+    figure = figures.calibration_curves(calibration, score_name="accuracy", dataset=DATASET)
+    saying = [
+        axes.get_title(loc="left") for axes in figure.axes if "floor not reached" in [t.get_text() for t in axes.texts]
+    ]
+    assert saying == ["Contrast"]
+
+
+def test_training_curves_draw_the_mean_of_the_seeds(curves):
+    figure = figures.training_curves(curves, score_name="AUROC", dataset=DATASET, chance=0.5)
+    score = figure.axes[1]
+    mean = curves[curves["init"] == "jigsaw"].groupby("epoch")["val_score"].mean().to_numpy()
+    assert any(np.allclose(line.get_ydata(), mean) for line in score.lines if len(line.get_ydata()) == 5)
+    assert any(np.allclose(line.get_ydata(), 0.5) for line in score.lines)
+
+
+def test_pretext_accuracy_marks_missing_seed_and_chance():
+    solved = pd.DataFrame({"seed": [0, 1], "n_correct": [30, 45], "n": [50, 50]})
+    words = texts(figures.pretext_accuracy(solved, chance=0.01, dataset=DATASET, seeds=[0, 1, 2]))
+    assert {"30 of 50", "45 of 50", "missing", "chance 0.01"} <= set(words)
+
+
+def test_wilson_interval_against_published_value_and_limits():
+    assert tidy.wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)  # Newcombe 1998, table I
+    assert tidy.wilson_interval(0, 20)[0] == pytest.approx(0, abs=1e-12)
+    with pytest.raises(ValueError, match="0 <= correct <= n"):
+        tidy.wilson_interval(3, 2)
+
+
+def test_seed_interval_is_students():
+    low, high = tidy.seed_interval(np.array([0.0, 1.0, 2.0]))
+    assert (low, high) == pytest.approx((1 - 4.302653 / 3**0.5, 1 + 4.302653 / 3**0.5), abs=1e-5)
+    assert tidy.seed_interval(np.array([0.1, 0.2])) is None
+
+
+def test_structure_dice_means_and_absent_structure():
+    rows = [("scratch", 0, f"s{k}", "liver", 0.6 + 0.1 * k) for k in range(3)]
+    predictions = pd.DataFrame(rows, columns=["init", "seed", "sample_id", "structure", "dice"])
+    figure = figures.structure_dice(predictions, dataset=DATASET, structures=STRUCTURES)
+    assert [bar.get_width() for bar in figure.axes[0].patches] == pytest.approx([0.7])
+    assert texts(figure).count("in no scan") == 2
+
+
+def test_class_balance_counts():
+    samples = pd.DataFrame(
+        {"split": ["train"] * 4 + ["pretext"] * 2, "label": pd.array([0, 0, 0, 1, None, None], dtype="Int64")}
+    )
+    words = texts(figures.class_balance(samples, dataset=DATASET))
+    assert "4, 25.0 % with" in words and "2" in words
+
+
+def test_forest_rows_markers_and_notes(comparisons):
+    figure = figures.forest_plot(comparisons, dataset=DATASET, margin=0.02)
+    axes = figure.axes[0]
+    markers = {line.get_xdata()[0]: line for line in axes.lines if line.get_marker() == "s"}
+    assert sorted(markers) == pytest.approx(sorted(comparisons["difference"].dropna()))
+    assert to_hex(markers[0.01].get_markerfacecolor()) == "#ffffff"
+    assert to_hex(markers[0.1].get_markerfacecolor()) != "#ffffff"
+    words = texts(figure)
+    assert "no pair differs" in words and "accuracy under corruption" in words
+    assert "patient: n = 40" in figure.alt and "within 0.02" in figure.alt
+
+
+def test_overlay_paints_only_structures_and_outlines_them():
+    image = np.full((5, 5), 0.5)
+    mask = np.zeros((5, 5), dtype=int)
+    mask[1:4, 1:4] = 1
+    painted = figures.overlay(image, mask, np.array([[1.0, 0.0, 0.0]]), alpha=0.4)
+    assert painted[0, 0] == pytest.approx([0.5, 0.5, 0.5])
+    assert painted[1, 1] == pytest.approx([1, 0, 0])  # outline
+    assert painted[2, 2] == pytest.approx([0.7, 0.3, 0.3])  # 0.6 grey + 0.4 red
+    with pytest.raises(ValueError, match="expected mask values 0 to 1"):
+        figures.overlay(image, mask * 2, np.array([[1.0, 0.0, 0.0]]))
+
+
+def test_ct_sheet_puts_superior_up_and_the_right_side_left():
+    hu = np.full((6, 8, 10), -1000, dtype=np.float32)
+    hu[5] = 1000  # most superior slice
+    hu[:, :, 0] = 500  # the patient's right
+    figure = figures.ct_sheet(hu, spacing_mm=(5, 1, 1), dataset=DATASET, levels=2)
+    pictures = {axes.get_title().split(",")[0]: axes.images[0].get_array() for axes in figure.axes if axes.images}
+    assert (pictures["coronal"][0] == 1).all() and (pictures["coronal"][1:, 1:] == 0).all()
+    assert (pictures["coronal"][:, 0] == 1).all()
+    assert "No label." in figure.alt
+
+
+def test_ct_sheet_names_only_the_structures_that_are_there():
+    mask = np.zeros((6, 8, 8), dtype=np.uint8)
+    mask[2:4, 2:5, 2:5] = 2
+    hu = np.zeros(mask.shape, dtype=np.float32)
+    figure = figures.ct_sheet(hu, mask, spacing_mm=(3, 1, 1), structures=STRUCTURES, dataset=DATASET)
+    words = texts(figure)
+    assert "left kidney" in words and "liver" not in words
+
+
+def test_xray_sheet_words_and_frames():
+    images = [np.zeros((8, 8), dtype=np.float32)] * 3
+    figure = figures.xray_sheet(images, labels=[0, 1, None], views=["PA", "AP", None], dataset=DATASET)
+    assert {"no pneumonia, PA", "pneumonia, AP", "no label"} <= set(texts(figure))
+    assert [len(axes.patches) for axes in figure.axes] == [1, 1, 0]
+    with pytest.raises(ValueError, match="one entry of labels per image"):
+        figures.xray_sheet(images, labels=[0], dataset=DATASET)
+
+
+@pytest.mark.parametrize("per_line", [8, 4])
+def test_corruption_examples_have_a_row_per_modality_and_eight_columns(per_line):
+    rows = {row: {name: np.zeros((4, 4)) for name in ["clean", *CORRUPTIONS]} for row in ("CT", "X-ray")}
+    figure = figures.corruption_examples(rows, dataset=DATASET, severity=3, per_line=per_line)
+    assert len(figure.axes) == 16
+    titles = [" ".join(axes.get_title().split()) for axes in figure.axes if axes.get_title()]
+    assert titles == ["Original", *map(figures.corruption_title, CORRUPTIONS)]
+
+
+def test_severity_strip_refuses_unknown_severity():
+    with pytest.raises(ValueError, match="severities 0"):
+        figures.severity_strip({"contrast": {6: np.zeros((4, 4))}}, dataset=DATASET)
+
+
+@pytest.mark.parametrize("corrupted", [None, np.zeros((6, 6))])
+def test_segmentation_cases_have_one_column_per_arm(corrupted):
+    mask = np.zeros((6, 6), dtype=int)
+    case = figures.Case("scan 1", np.zeros((6, 6)), mask, {"scratch": mask}, corrupted, {"scratch": 0.51})
+    figure = figures.segmentation_cases([case], structures=STRUCTURES, dataset=DATASET, inits=["scratch", "jigsaw"])
+    pictures = [axes for axes in figure.axes if axes.images]
+    assert len(pictures) == 3 + (corrupted is not None)
+    assert {"Dice 0.51", "no prediction"} <= set(texts(figure))
+    assert "Missing: Self-supervised (jigsaw)." in figure.alt
+
+
+def test_reassembling_with_the_truth_gives_the_image_back():
+    rng = np.random.default_rng(1)
+    image, cells = rng.random((12, 12)), rng.permutation(9)
+    tiles = np.stack([image[4 * (c // 3) : 4 * (c // 3) + 4, 4 * (c % 3) : 4 * (c % 3) + 4] for c in cells])
+    assert np.array_equal(figures.reassemble(tiles, cells, gap=0), image)
+    with pytest.raises(ValueError, match="permutation"):
+        figures.reassemble(tiles, np.zeros(9, dtype=int))
+
+
+def test_jigsaw_examples_say_solved_and_failed():
+    truth = np.arange(9)
+    wrong = truth[[1, 0, *range(2, 9)]]
+    puzzles = [figures.Puzzle(np.zeros((9, 4, 4)), truth, answer) for answer in (truth, wrong)]
+    figure = figures.jigsaw_examples(puzzles, dataset=DATASET)
+    assert {"solved", "failed: 7 of 9 tiles right"} <= set(texts(figure))
+    assert sum(len(axes.patches) for axes in figure.axes) == 2  # the two wrong tiles
+
+
+def test_method_figure_names_both_transfers_and_needs_a_source_for_examples():
+    words = " ".join(texts(figures.method_figure()))
+    for part in ("Pretext task", "all features", "encoder", "decoder", "from scratch", "permutation"):
+        assert part in words
+    with pytest.raises(ValueError, match="data set"):
+        figures.method_figure(xray=np.zeros((9, 9)))
+
+
+def test_table_escapes_scrolls_and_names_the_data_set():
+    frame = pd.DataFrame({"name": ["<script>alert(1)</script>", "a & b"], "n": [1234, 5]})
+    table = figures.html_table(frame, "Counts <b>", dataset=DATASET, note="x < y", headings={"n": "n <images>"})
+    shown = table._repr_html_()
+    assert "<script>" not in shown and "&lt;script&gt;" in shown and "a &amp; b" in shown
+    assert "Counts &lt;b&gt;" in shown and "x &lt; y" in shown and "n &lt;images&gt;" in shown
+    assert "1,234" in shown and DATASET in shown and "overflow-x:auto" in shown
+
+
+def test_table_rejects_settings_of_unknown_columns_and_tones():
+    frame = pd.DataFrame({"a": [1]})
+    with pytest.raises(ValueError, match="headings"):
+        figures.html_table(frame, "t", headings={"b": "B"})
+    with pytest.raises(ValueError, match="good, bad, open"):
+        figures.html_table(frame, "t", tones={"a": {"1": "red"}})
+
+
+def test_paper_stands_beside_ours_and_gaps_are_dashes():
+    ours = pd.DataFrame({"init": ["scratch", "jigsaw"], "metric": "Dice", "mean": [0.5, 0.6], "std": [0.1, np.nan]})
+    ours = ours.assign(n=20, unit="scans")
+    paper = pd.DataFrame({"init": ["jigsaw", "other"], "metric": "Dice", "mean": [0.670, 0.1], "std": [0.209, np.nan]})
+    shown = figures.paper_beside_ours(ours, paper, "Kidney", dataset=DATASET).html
+    rows = [row for row in shown.split("<tr>") if "<td" in row]
+    assert "Normal training" in rows[0] and "0.500 ± 0.100" in rows[0] and "–" in rows[0] and "20 scans" in rows[0]
+    assert "0.600" in rows[1] and "0.670 ± 0.209" in rows[1]
+    assert "0.100" in rows[2] and rows[2].count("–") == 2
+
+
+def test_paper_table_reads_the_result_tables_layout():
+    table = pd.DataFrame({"init": ["scratch"], "metric": "dice", "structure": "left_kidney", "value": 0.4, "std": 0.2})
+    table = table.assign(n=12, unit="scan", paper_value=0.486, paper_std=0.246)
+    shown = figures.paper_table(table, "Table 4", dataset=DATASET).html
+    assert "0.400 ± 0.200" in shown and "0.486 ± 0.246" in shown and "dice, left kidney" in shown
+
+
+def test_score_rows_keep_single_severities_and_refuse_a_mixture():
+    table = pd.DataFrame(
+        {"scope": ["clean", "severity", "corruption"], "condition": ["clean", "contrast", "contrast"],
+         "severity": pd.array([0, 2, None], dtype="Int64"), "value": [0.9, 0.8, 0.7]}
+    )  # fmt: skip
+    table = table.assign(task="organs", set="visceral", metric="dice", structure="", init="scratch", seed=0)
+    rows = figures.score_rows(table)
+    assert rows["score"].tolist() == [0.9, 0.8] and rows["severity"].tolist() == [0, 2]
+    with pytest.raises(ValueError, match="one metric"):
+        figures.score_rows(pd.concat([table, table.assign(metric="hd95")]))
+
+
+def test_forest_takes_the_interval_over_seeds_when_asked(comparisons):
+    wide = comparisons.assign(
+        ci_low_seeds=comparisons["difference"] - 0.3, ci_high_seeds=comparisons["difference"] + 0.3
+    )
+    figure = figures.forest_plot(wide, dataset=DATASET, interval="seeds")
+    spans = [np.ptp(line.get_xdata()) for line in figure.axes[0].lines if line.get_linewidth() == 2.2]
+    assert spans == pytest.approx([0.6] * 6)
+    with pytest.raises(ValueError, match="units, seeds"):
+        figures.forest_plot(wide, dataset=DATASET, interval="patients")
+
+
+def test_verdict_is_a_word_on_a_ground():
+    claims = pd.DataFrame({"claim": ["better"], "verdict": ["not decided"], "hidden": [1]})
+    shown = figures.verdict_table(
+        claims, "Claims", dataset=DATASET, columns={"claim": "Claim", "verdict": "Found"}, tones={"not decided": "open"}
+    ).html
+    assert ">not decided</span>" in shown and "hidden" not in shown
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [(0.0002, "p < 0.001"), (0.001, "p = 0.001"), (0.0123, "p = 0.012"), (0.5, "p = 0.50"), (float("nan"), "no test")],
+)
+def test_format_p(p, text):
+    assert figures.format_p(p) == text
+
+
+def test_format_p_rejects_impossible_values():
+    with pytest.raises(ValueError, match="expected a p value"):
+        figures.format_p(1.5)
+
+
+def test_arms_differ_without_colour():
+    styles = figures.arm_styles(["scratch", "jigsaw", "scratch_aa", "rotation", "context"])
+    assert len({s.hatch for s in styles.values()}) == len({s.marker for s in styles.values()}) == len(styles)
+    lightness = {name: np.dot(to_rgb(s.colour), (0.299, 0.587, 0.114)) for name, s in styles.items()}
+    assert lightness["scratch"] - lightness["jigsaw"] > 0.25
+
+
+def test_structure_colours_are_distinct_and_pairs_differ_in_lightness():
+    from ssrobust_lib.figures.style import _STRUCTURE_COLOURS
+
+    names = list(_STRUCTURE_COLOURS)
+    colours = figures.structure_colours(names)
+    assert colours.shape == (20, 3)
+    apart = np.linalg.norm(colours[:, None] - colours[None], axis=2) + np.eye(20)
+    assert apart.min() > 0.15
+    assert figures.structure_colours(["brainstem", "tumour"]).shape == (2, 3)
+
+
+def test_empty_tables_give_a_figure_that_says_so(scores, comparisons, curves, calibration):
+    made = [
+        figures.corruption_bars(scores[:0], metric="Dice", dataset=DATASET),
+        figures.severity_curves(scores[:0], metric="Dice", dataset=DATASET),
+        figures.training_curves(curves[:0], score_name="Dice", dataset=DATASET),
+        figures.calibration_curves(calibration[:0], score_name="Dice", dataset=DATASET),
+        figures.forest_plot(comparisons[:0], dataset=DATASET),
+        figures.clean_bars({}, dataset=DATASET),
+        figures.xray_sheet([], dataset=DATASET),
+        figures.jigsaw_examples([], dataset=DATASET),
+        figures.segmentation_cases([], structures=STRUCTURES, dataset=DATASET),
+    ]
+    for figure in made:
+        assert any(text.startswith(("No ", "The ")) for text in texts(figure))
+        assert DATASET in figure.alt
+
+
+def test_missing_columns_are_listed(scores):
+    with pytest.raises(ValueError, match="missing severity"):
+        figures.corruption_bars(scores.drop(columns="severity"), metric="Dice", dataset=DATASET)
+
+
+def test_a_figure_without_data_set_is_refused(scores):
+    with pytest.raises(ValueError, match="name of the data set"):
+        figures.corruption_bars(scores, metric="Accuracy", dataset=" ")
+
+
+def test_figures_leave_settings_alone_and_give_equal_bytes(scores):
+    before = dict(matplotlib.rcParams)
+    first = figures.corruption_bars(scores, metric="Accuracy", dataset=DATASET)._repr_png_()
+    second = figures.corruption_bars(scores, metric="Accuracy", dataset=DATASET)._repr_png_()
+    assert dict(matplotlib.rcParams) == before
+    assert first == second and first.startswith(b"\x89PNG")
+
+
+def test_pyplot_does_not_know_the_figures(scores):
+    import matplotlib.pyplot as plt
+
+    figures.corruption_bars(scores, metric="Accuracy", dataset=DATASET)
+    assert plt.get_fignums() == []
+
+
+def test_heavy_libraries_are_not_imported():
+    import subprocess
+    import sys
+
+    code = "import sys, ssrobust_lib.figures; print([m for m in ('torch', 'seaborn', 'scipy.stats', "
+    code += "'matplotlib.pyplot', 'monai', 'torchvision') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

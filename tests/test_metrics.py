@@ -1,0 +1,147 @@
+"""Metrics against closed forms, pair counting, torchmetrics and MONAI."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import ssrobust_lib.torchvision_ops  # noqa: F401  (torchmetrics and MONAI import torchvision)
+from ssrobust_lib.metrics import (
+    CLASSIFICATION_METRICS,
+    SEGMENTATION_METRICS,
+    accuracy,
+    auroc,
+    auroc_components,
+    balanced_accuracy,
+    correct,
+    dice,
+    dice_per_scan,
+)
+
+REFERENCE_SIZES = [(40, 0.5), (300, 0.1), (300, 0.9)]
+
+
+def tied_scores(n: int, share: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, and scores with many ties, none at the threshold."""
+    generator = np.random.default_rng(seed)
+    labels = (generator.random(n) < share).astype(np.int8)
+    scores = np.round(np.clip(0.3 * labels + generator.random(n) * 0.7, 0, 1), 1) * 0.98 + 0.005
+    return labels, scores.astype(np.float32)
+
+
+@pytest.mark.parametrize("name", CLASSIFICATION_METRICS.names())
+class TestEveryClassificationMetric:
+    def test_perfect_and_inverted_scores(self, name):
+        labels = np.array([0, 1, 0, 1, 1])
+        metric = CLASSIFICATION_METRICS[name]
+        assert metric(labels, np.where(labels == 1, 0.9, 0.2)) == 1
+        assert metric(labels, np.where(labels == 1, 0.2, 0.9)) == 0
+
+    def test_order_of_images_does_not_matter(self, name):
+        labels, scores = tied_scores(60, 0.4)
+        order = np.random.default_rng(1).permutation(60)
+        metric = CLASSIFICATION_METRICS[name]
+        assert metric(labels[order], scores[order]) == pytest.approx(metric(labels, scores), abs=1e-12)
+
+    def test_no_images_give_nan(self, name):
+        assert np.isnan(CLASSIFICATION_METRICS[name](np.array([], int), np.array([])))
+
+    @pytest.mark.parametrize(
+        ("labels", "scores", "message"),
+        [
+            ([0, 1], [0.2], "one length"),
+            ([[0, 1]], [[0.2, 0.3]], r"shape \(N,\)"),
+            ([0, 2], [0.2, 0.3], "expected 0 and 1, got 0, 2"),
+            ([0, 1], [0.2, float("nan")], "1 of 2 are NaN"),
+        ],
+    )
+    def test_wrong_input_is_named(self, name, labels, scores, message):
+        with pytest.raises(ValueError, match=message):
+            CLASSIFICATION_METRICS[name](np.array(labels), np.array(scores))
+
+
+@pytest.mark.parametrize(("n", "share"), REFERENCE_SIZES)
+def test_classification_metrics_agree_with_torchmetrics(n, share):
+    import torch
+    from torchmetrics.functional.classification import binary_accuracy, binary_auroc, binary_recall, binary_specificity
+
+    labels, scores = tied_scores(n, share)
+    target, predicted = torch.from_numpy(labels).long(), torch.from_numpy(scores)
+    assert accuracy(labels, scores) == pytest.approx(binary_accuracy(predicted, target).item(), abs=1e-6)
+    assert auroc(labels, scores) == pytest.approx(binary_auroc(predicted, target).item(), abs=1e-6)
+    both = (binary_recall(predicted, target) + binary_specificity(predicted, target)) / 2
+    assert balanced_accuracy(labels, scores) == pytest.approx(both.item(), abs=1e-6)
+
+
+def test_a_score_at_the_threshold_counts_as_positive():
+    assert correct(np.array([1, 0]), np.array([0.5, 0.5])).tolist() == [True, False]
+
+
+def test_the_majority_answer_has_half_the_balanced_accuracy():
+    labels = np.array([0] * 9 + [1])
+    assert accuracy(labels, np.full(10, 0.1)) == 0.9
+    assert balanced_accuracy(labels, np.full(10, 0.1)) == 0.5
+    assert auroc(labels, np.full(10, 0.1)) == 0.5
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_one_class_alone_has_no_auroc_and_no_balanced_accuracy(label):
+    labels, scores = np.full(4, label), np.linspace(0.1, 0.9, 4)
+    assert np.isnan(auroc(labels, scores)) and np.isnan(balanced_accuracy(labels, scores))
+    assert np.isnan(auroc_components(labels, scores)).all()
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=2, max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_auroc_and_its_components_count_pairs(pairs):
+    labels = np.array([positive for positive, _ in pairs], dtype=int)
+    scores = np.array([score / 5 for _, score in pairs])
+    positive, negative = scores[labels == 1], scores[labels == 0]
+    if len(positive) == 0 or len(negative) == 0:
+        return
+    wins = (positive[:, None] > negative) + 0.5 * (positive[:, None] == negative)  # (positive, negative)
+    assert auroc(labels, scores) == pytest.approx(wins.mean(), abs=1e-12)
+    components = auroc_components(labels, scores)
+    np.testing.assert_allclose(components[labels == 1], wins.mean(axis=1), atol=1e-12)
+    np.testing.assert_allclose(components[labels == 0], wins.mean(axis=0), atol=1e-12)
+
+
+class TestDice:
+    def test_the_definition_at_its_edges(self):
+        label, predicted, overlap = [10, 0, 10, 0, 10, 10], [10, 0, 0, 7, 10, 30], [10, 0, 0, 0, 5, 10]
+        found = SEGMENTATION_METRICS["dice"](label, predicted, overlap)
+        np.testing.assert_array_equal(found, [1, np.nan, 0, 0, 0.5, 0.5])
+
+    @pytest.mark.parametrize("counts", [(5, 5, 6), (5, 2, 3), (2, 5, 3), (5, 5, -1)])
+    def test_impossible_counts_are_refused(self, counts):
+        with pytest.raises(ValueError, match="expected 0 <= overlap"):
+            dice(*counts)
+
+    def test_agrees_with_monai_on_a_volume(self):
+        import torch
+        from monai.metrics import compute_dice
+
+        generator = torch.Generator().manual_seed(0)
+        label = torch.randint(0, 4, (1, 6, 12, 12), generator=generator)
+        predicted = torch.where(torch.rand(label.shape, generator=generator) < 0.6, label, label.flip(1))
+        predicted[predicted == 3] = 0  # one structure missed
+        one_hot = [torch.stack([(mask == k) for k in (1, 2, 3)], dim=1).float() for mask in (predicted, label)]
+        expected = compute_dice(*one_hot)[0].numpy()
+        counts = [[int((label == k).sum()), int((predicted == k).sum()), int(((label == k) & (predicted == k)).sum())]
+                  for k in (1, 2, 3)]  # fmt: skip
+        np.testing.assert_allclose(dice(*np.transpose(counts)), expected, atol=1e-6)
+        assert expected[2] == 0
+
+    def test_a_scan_averages_the_structures_of_its_label(self):
+        table = pd.DataFrame(
+            [("s1", 0, "liver", 10, 10, 8), ("s1", 0, "spleen", 10, 0, 0), ("s1", 0, "bladder", 0, 5, 0),
+             ("s1", 1, "liver", 10, 10, 10), ("s2", 0, "liver", 0, 0, 0)],
+            columns=["sample_id", "seed", "structure", "voxels_label", "voxels_predicted", "voxels_overlap"],
+        )  # fmt: skip
+        table["dice"] = dice(table["voxels_label"], table["voxels_predicted"], table["voxels_overlap"])
+        found = dice_per_scan(table)
+        assert found.to_dict("records") == [
+            {"sample_id": "s1", "seed": 0, "dice": 0.4, "n_structures": 2},
+            {"sample_id": "s1", "seed": 1, "dice": 1.0, "n_structures": 1},
+        ]

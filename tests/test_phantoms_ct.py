@@ -1,0 +1,359 @@
+"""CT phantoms: shapes are exact where theory says so, anatomy is complete and on its side, sets are whole or absent."""
+
+import errno
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ssrobust_lib.datasets import LOADERS, VISCERAL_STRUCTURES
+from ssrobust_lib.phantoms import ct, ct_files, shapes
+from ssrobust_lib.phantoms.ct_anatomy import KIDNEY_TUMOUR, LABELS, LIVER_TUMOUR, build_parts
+from ssrobust_lib.phantoms.ct_parts import draw_patient
+from ssrobust_lib.phantoms.ct_sets import MARKER, DirectoryTakenError, build_set
+from ssrobust_lib.phantoms.ct_thorax import draw_nodules
+from ssrobust_lib.registry import UnknownNameError
+
+TINY = {"pixel_mm": 11.0, "slice_mm": 30.0, "matrix": 40, "seed": 5}
+
+
+def straight_region(n: int = 24, step: float = 2.0) -> shapes.Region:
+    axis = ((np.arange(n) - (n - 1) / 2) * step).astype(np.float32)
+    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
+    return shapes.Region(x, y, z, (axis, axis, axis), (step, step, step))
+
+
+@pytest.fixture(scope="module")
+def scans() -> dict[int, tuple[ct.Grid, np.ndarray, np.ndarray]]:
+    """Complete scans of three patients on the default coarse grid; even ones with contrast agent."""
+    out = {}
+    for k in range(3):
+        patient = draw_patient(21, "test", k)
+        grid = ct.grid_over(patient, ct_files.THORAX_ABDOMEN, pixel_mm=4.5, slice_mm=9.0, matrix=96)
+        out[k] = (grid, *ct.render(patient, grid, ct.SOFT_KERNEL, "none" if k % 2 else "portal"))
+    return out
+
+
+def mean_hu(scan: tuple[ct.Grid, np.ndarray, np.ndarray], name: str) -> float:
+    return float(np.median(scan[1][scan[2] == LABELS[name]]))
+
+
+# Shapes
+
+
+def test_a_sphere_is_exact() -> None:
+    region = straight_region()
+    exact = np.sqrt((region.x - 3) ** 2 + region.y**2 + (region.z + 4) ** 2) - 11
+    assert np.allclose(shapes.ellipsoid(region, (3, 0, -4), (11, 11, 11)), exact, atol=1e-3)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.tuples(*[st.floats(4, 15)] * 3), st.tuples(*[st.floats(-90, 90)] * 3))
+def test_an_ellipsoid_has_its_volume_and_stays_in_its_box(radii: tuple[float, ...], angles: tuple[float, ...]) -> None:
+    region = straight_region(40, 1.0)
+    turn = shapes.rotation(*zip("xyz", angles, strict=True))
+    assert np.allclose(turn @ turn.T, np.eye(3))
+    inside = shapes.ellipsoid(region, (0, 0, 0), radii, turn) < 0
+    assert inside.sum() == pytest.approx(4 / 3 * np.pi * np.prod(radii), rel=0.12)
+    low, high = shapes.ellipsoid_box((0, 0, 0), radii, turn)
+    for coordinate, lo, hi in zip((region.x, region.y, region.z), low, high, strict=True):
+        assert coordinate[inside].min() >= lo - 1e-3 and coordinate[inside].max() <= hi + 1e-3
+
+
+def test_a_straight_tube_is_a_capsule() -> None:
+    region = straight_region()
+    along = np.clip(region.z, -8, 8)
+    exact = np.sqrt(region.x**2 + region.y**2 + (region.z - along) ** 2) - 5
+    found = shapes.tube(region, [(0, 0, -8), (0, 0, 2), (0, 0, 8)], 5.0)
+    near = exact < 0
+    assert np.allclose(found[near], exact[near], atol=1e-4) and (found[~near] >= 0).all()
+
+
+def test_an_oval_meets_its_axes_and_has_unit_slope_there() -> None:
+    region = straight_region(81, 1.0)
+    size = np.full(81, 1.0, np.float32)
+    distance = shapes.oval(region, 30 * size, -10 * size, 22 * size)
+    middle = 40
+    assert distance[0, middle + 6, middle + 30] == pytest.approx(0, abs=0.02)
+    assert distance[0, middle - 10, middle] == pytest.approx(0, abs=0.02)
+    assert distance[0, middle + 6, middle + 33] == pytest.approx(3, rel=0.1)
+
+
+def test_a_smooth_field_is_standard_and_the_same_on_every_grid() -> None:
+    field = shapes.SmoothField.draw(np.random.default_rng(0), (0, 0, 0), (200, 200, 200), 8.0)
+    axis = np.arange(0, 200, 4.0)
+    values = field.at(axis, axis, axis)
+    assert values.mean() == pytest.approx(0, abs=0.05) and values.std() == pytest.approx(1, abs=0.05)
+    assert np.allclose(field.at(axis[5:9], axis[::2], axis[3:4]), values[5:9, ::2, 3:4], atol=1e-5)
+
+
+def test_a_smooth_curve_passes_through_its_points() -> None:
+    points = np.random.default_rng(1).normal(size=(5, 4))
+    assert np.allclose(shapes.smooth_curve(points, 3)[::3], points)
+
+
+# Patients and rendering
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.tuples(st.floats(-120, 120), st.floats(-80, 60), st.floats(-250, 300)), st.integers(0, 50))
+def test_scanner_and_reference_coordinates_are_inverse(point: tuple[float, float, float], k: int) -> None:
+    patient = draw_patient(1, "test", k)
+    x, y, z = patient.to_scanner(point)
+    back = patient.to_reference(*(np.array([v], np.float32) for v in (z, y, x)))
+    assert np.allclose([float(v.item()) for v in back], point, atol=0.05)
+
+
+def test_every_structure_is_in_every_complete_scan(scans: dict) -> None:
+    for k, (grid, _, labels) in scans.items():
+        count = np.bincount(labels.ravel(), minlength=21)
+        assert len(count) == 21
+        litre = count * np.prod(grid.spacing_mm) * 1e-6
+        assert (count[1:] >= 12).all(), (k, dict(zip(LABELS, count[1:], strict=True)))
+        for name, low, high in (
+            ("liver", 0.7, 2.8),
+            ("spleen", 0.03, 0.5),
+            ("left_lung", 1, 5),
+            ("right_kidney", 0.07, 0.4),
+        ):
+            assert low < litre[LABELS[name]] < high, (k, name)
+
+
+def test_paired_structures_lie_on_their_sides(scans: dict) -> None:
+    for _, _, labels in scans.values():
+        for name in (structure.name for structure in VISCERAL_STRUCTURES if structure.name.startswith("right_")):
+            right, left = (np.mean(np.nonzero(labels == LABELS[n])[2]) for n in (name, name.replace("right", "left")))
+            assert right < left, name
+        heights = [
+            np.mean(np.nonzero(labels == LABELS[n])[0]) for n in ("urinary_bladder", "liver", "left_lung", "thyroid")
+        ]
+        assert heights == sorted(heights)
+        depth = [np.mean(np.nonzero(labels == LABELS[n])[1]) for n in ("sternum", "aorta", "first_lumbar_vertebra")]
+        assert depth == sorted(depth)
+
+
+def test_attenuation_is_that_of_tissue(scans: dict) -> None:
+    for k, scan in scans.items():
+        contrast = k % 2 == 0
+        ranges = {
+            "left_lung": (-920, -740), "trachea": (-1010, -700), "left_psoas": (20, 90),
+            "first_lumbar_vertebra": (120, 520),
+            "liver": (65, 150) if contrast else (15, 85), "spleen": (80, 170) if contrast else (25, 70),
+            "aorta": (130, 290) if contrast else (15, 60), "left_kidney": (110, 260) if contrast else (5, 55),
+            "urinary_bladder": (-15, 45),
+        }  # fmt: skip
+        for name, (low, high) in ranges.items():
+            assert low < mean_hu(scan, name) < high, (k, name, mean_hu(scan, name))
+
+
+def test_a_scan_follows_from_its_stream_alone() -> None:
+    grid = ct.grid_over(draw_patient(1, "a", 0), (-40, 60), pixel_mm=9, slice_mm=12, matrix=48)
+    first, again, other_set, other = (
+        ct.render(draw_patient(*stream), grid, ct.SHARP_KERNEL, "none")[0]
+        for stream in ((1, "a", 0), (1, "a", 0), (1, "b", 0), (1, "a", 1))
+    )
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other_set) and not np.array_equal(first, other)
+
+
+def test_slabs_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    patient = draw_patient(2, "slabs", 0)
+    grid = ct.grid_over(patient, (-30, 60), pixel_mm=8, slice_mm=14, matrix=52)
+    hu, labels = ct.render(patient, grid, ct.SOFT_KERNEL, "portal")
+    monkeypatch.setattr(ct, "SLAB_VOXELS", 2 * 52 * 52)
+    hu_slabs, labels_slabs = ct.render(patient, grid, ct.SOFT_KERNEL, "portal")
+    assert np.array_equal(labels, labels_slabs)
+    assert np.mean(np.abs(hu.astype(int) - hu_slabs) > 1) < 0.002
+
+
+def test_anatomy_is_the_same_on_a_finer_grid() -> None:
+    patient = draw_patient(3, "grids", 0)
+    liver = []
+    for step, matrix in ((8.0, 52), (4.0, 104)):
+        grid = ct.grid_over(patient, (-60, 140), pixel_mm=step, slice_mm=step, matrix=matrix)
+        labels = ct.render(patient, grid, ct.SOFT_KERNEL, "none")[1]
+        liver.append((labels == LABELS["liver"]).sum() * step**3)
+    assert liver[0] == pytest.approx(liver[1], rel=0.06)
+
+
+def test_coverage_of_a_half_space() -> None:
+    distance = np.array([-3, -1, 0, 1, 3], np.float32)[None, None, :] * np.ones((1, 2, 1), np.float32)
+    assert np.allclose(ct.coverage(distance, (2.0, 4.0, 4.0))[0, 0], [1, 0.75, 0.5, 0.25, 0])
+    across = (np.arange(5, dtype=np.float32) * 6 - 12)[:, None, None]
+    assert np.allclose(ct.coverage(across, (6.0, 2.0, 2.0))[:, 0, 0], [1, 1, 0.5, 0, 0])
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (31, 33), (64, 40)])
+def test_filtered_noise_keeps_unit_variance(shape: tuple[int, int]) -> None:
+    white = np.random.default_rng(0).standard_normal((300, *shape))
+    noise = np.fft.irfft2(np.fft.rfft2(white) * ct.noise_filter(shape, 1.0, 4.0), s=shape)
+    assert noise.std() == pytest.approx(1, rel=0.02)
+    beside = np.mean(noise[:, :, 1:] * noise[:, :, :-1])
+    assert beside > 0.3  # grain wider than a pixel
+
+
+def test_a_nodule_is_where_its_annotation_says() -> None:
+    found = 0
+    for k in range(12):
+        patient = draw_patient(9, "nodules", k)
+        for nodule in draw_nodules(patient)[:1]:
+            x, y, z = patient.to_scanner(nodule.centre)
+            grid = ct.Grid((5, 9, 9), (1.0, 1.0, 1.0), (z - 2, y - 4, x - 4))
+            hu, _ = ct.render(patient, grid, ct.LUNG_KERNEL, "none", ("lung_nodule",))
+            assert hu[2, 3:6, 3:6].mean() > -350, (k, nodule)
+            found += 1
+        if found == 2:
+            return
+    pytest.fail("no patient had a nodule")
+
+
+def test_unknown_names_and_impossible_grids_are_refused() -> None:
+    patient = draw_patient(1, "a", 0)
+    with pytest.raises(UnknownNameError, match="portal"):
+        build_parts(patient, "portall")
+    with pytest.raises(UnknownNameError, match="kidney_tumour"):
+        build_parts(patient, "none", ("kidney",))
+    with pytest.raises(ValueError, match="positive"):
+        ct.grid_over(patient, (0, 10), pixel_mm=0, slice_mm=1, matrix=4)
+    grid = ct.grid_over(patient, (0, 10), pixel_mm=5, slice_mm=5, matrix=4)
+    with pytest.raises(ValueError, match="curved"):
+        ct.table_image(patient, grid, "round")
+
+
+# Files
+
+
+def test_visceral_layout_is_read_back(tmp_path: Path) -> None:
+    root = ct_files.write_visceral_phantoms(
+        tmp_path / "v", n_scans=3, incomplete=1, pixel_mm=6, slice_mm=16, matrix=72, seed=5
+    )
+    names = {path.name for path in root.rglob("*_CT*.nii.gz")}
+    assert {"10000100_1_CTce_ThAb.nii.gz", "10000101_1_CT_wb.nii.gz"} <= names
+    for stem in ("10000100_1_CTce_ThAb", "10000101_1_CT_wb"):
+        ids = {int(name.split("_")[4]) for name in names if name.startswith(stem + "_")}
+        assert ids == {structure.radlex_id for structure in VISCERAL_STRUCTURES}
+    assert not any(name.startswith("10000102") and "_237_" in name for name in names)
+    loader = LOADERS["visceral"]
+    row = next(r for r in loader.index(root).to_dict("records") if "10000100" in r["sample_id"])
+    labels = loader.read_label(root, row, [structure.name for structure in VISCERAL_STRUCTURES])
+    volume = loader.read_image(root, row)
+    patient = draw_patient(5, "visceral", 0)
+    _, _, grid, _ = ct_files._scan(0, json.loads((root / MARKER).read_text()), ct_files.THORAX_ABDOMEN)
+    hu, expected = ct.render(patient, grid, ct.SOFT_KERNEL, "portal")
+    assert np.array_equal(labels, expected) and np.array_equal(volume.hu, hu)
+    assert np.allclose(volume.spacing_mm, grid.spacing_mm, rtol=1e-5)
+
+
+def test_kits19_layout_has_the_published_axes(tmp_path: Path) -> None:
+    import nibabel
+
+    root = ct_files.write_kits19_phantoms(
+        tmp_path / "k", n_scans=1, first_patient=3, pixel_mm=7, slice_mm=12, matrix=60, seed=5
+    )
+    image = nibabel.load(root / "data" / "case_00003" / "imaging.nii.gz")
+    assert nibabel.aff2axcodes(image.affine) == ("I", "P", "L") and image.shape[1:] == (60, 60)
+    assert [case["case_id"] for case in json.loads((root / "data" / "kits.json").read_text())] == ["case_00003"]
+    loader = LOADERS["kits19"]
+    row = loader.index(root).to_dict("records")[0]
+    labels = loader.read_label(root, row, ["kidney", "tumour"])
+    assert set(np.unique(labels)) == {0, 1, 2}
+    lungs = loader.read_image(root, row).hu < -700
+    assert lungs[-1, 20:40, 15:45].mean() > lungs[0, 20:40, 15:45].mean()  # the head's end is last
+
+
+def test_luna16_and_lits_layouts_are_read_back(tmp_path: Path) -> None:
+    luna = ct_files.write_luna16_phantoms(tmp_path / "luna", n_scans=1, **TINY)
+    assert sorted(path.name for path in luna.glob("subset*")) == sorted(f"subset{i}" for i in range(10))
+    assert (luna / "annotations.csv").read_text().startswith("seriesuid,coordX,coordY,coordZ,diameter_mm\n")
+    row = LOADERS["luna16"].index(luna).to_dict("records")[0]
+    assert LOADERS["luna16"].read_image(luna, row).hu.shape[1:] == (40, 40)
+    lits = ct_files.write_lits_phantoms(tmp_path / "lits", n_scans=2, **TINY)
+    assert sorted(path.name for path in lits.glob("*.nii")) == [
+        "segmentation-0.nii", "segmentation-1.nii", "volume-0.nii", "volume-1.nii",
+    ]  # fmt: skip
+    for row in LOADERS["lits"].index(lits).to_dict("records"):
+        bones = np.nonzero(LOADERS["lits"].read_image(lits, row).hu > 250)
+        assert np.mean(bones[1]) > 20, "the spine lies at the back, whichever way the rows are stored"
+
+
+def test_lesions_have_labels_of_their_own() -> None:
+    patient = draw_patient(5, "lits", 1)
+    labels = set()
+    for k in range(4):
+        patient = draw_patient(5, "lesions", k)
+        grid = ct.grid_over(patient, (-110, 130), pixel_mm=6, slice_mm=8, matrix=60)
+        labels |= set(
+            np.unique(ct.render(patient, grid, ct.SOFT_KERNEL, "portal", ("kidney_tumour", "liver_tumour"))[1])
+        )
+    assert {KIDNEY_TUMOUR, LIVER_TUMOUR} <= labels
+
+
+def count_scans(folder: Path, index: int, options: dict) -> list[dict]:
+    if options.get("fail_at") == index and not (folder / "mended").exists():
+        raise RuntimeError("killed")
+    (folder / f"{index}.txt").write_text(str(options["seed"]))
+    with (folder / "log").open("a") as log:
+        log.write(f"{index} ")
+    return [{"index": index}]
+
+
+def sum_up(folder: Path, options: dict, rows: list[list[dict]]) -> None:
+    (folder / "table").write_text(" ".join(str(row["index"]) for scan in rows for row in scan))
+
+
+def test_a_whole_set_is_left_alone_and_other_parameters_replace_it(tmp_path: Path) -> None:
+    calls: list[tuple[int, int]] = []
+
+    def build(seed: int) -> Path:
+        options = {"n_scans": 3, "seed": seed}
+        return build_set(
+            tmp_path / "s", options, count_scans, sum_up, workers=1, progress=lambda done, n: calls.append((done, n))
+        )
+
+    root = build(1)
+    assert (root / "table").read_text() == "0 1 2" and calls == [(1, 3), (2, 3), (3, 3)]
+    build(1)
+    assert len(calls) == 3 and (root / "log").read_text() == "0 1 2 "
+    build(2)
+    assert (root / "0.txt").read_text() == "2" and [path.name for path in tmp_path.iterdir()] == ["s"]
+
+
+def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    options = {"n_scans": 3, "seed": 1, "fail_at": 1}
+    with pytest.raises(RuntimeError, match="killed"):
+        build_set(tmp_path / "s", options, count_scans, sum_up, workers=1, progress=None)
+    assert not (tmp_path / "s").exists()
+    (tmp_path / "s.partial" / "mended").touch()
+    root = build_set(tmp_path / "s", options, count_scans, sum_up, workers=1, progress=None)
+    assert (root / "log").read_text() == "0 1 2 "
+
+
+def test_files_of_others_are_never_touched(tmp_path: Path) -> None:
+    (tmp_path / "real.nii").write_text("precious")
+    with pytest.raises(DirectoryTakenError, match="other files"):
+        build_set(tmp_path, {"n_scans": 1, "seed": 1}, count_scans, sum_up, workers=1, progress=None)
+    assert (tmp_path / "real.nii").read_text() == "precious"
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import nibabel
+
+    def full(image: object, path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(nibabel, "save", full)
+    with pytest.raises(OSError, match="volume-0.nii") as caught:
+        ct_files.write_lits_phantoms(tmp_path / "lits", n_scans=1, **TINY)
+    assert caught.value.errno == errno.ENOSPC and not (tmp_path / "lits").exists()
+
+
+def test_impossible_sets_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="incomplete"):
+        ct_files.write_visceral_phantoms(tmp_path / "v", n_scans=1, incomplete=2)
+    with pytest.raises(ValueError, match="n_scans"):
+        ct_files.write_kits19_phantoms(tmp_path / "k", n_scans=0)
+    with pytest.raises(ValueError, match="matrix"):
+        ct_files.write_lits_phantoms(tmp_path / "l", n_scans=1, matrix=0)
