@@ -6,11 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
-.PHONY: help book plan study test lint lab bench clean
+.PHONY: help book plan study rehearse test lint lab bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/  make \1|/' | column -t -s '|'
-	@echo "  PROFILE=demo|smoke|real|paper|path.yaml   CORES=n   ONLY=name (bench)"
+	@echo "  PROFILE=demo|smoke|real|paper|path.yaml   CORES=n   ONLY=name or name:case (bench)"
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
@@ -28,6 +28,9 @@ plan: $(READY)  ## print the cells of PROFILE with estimated time and disk
 study: $(READY)  ## compute the study of PROFILE without rendering
 	@$(BIN)/ssrobust study $(PROFILE) --cores $(CORES)
 
+rehearse: $(READY)  ## try PROFILE out before its images are there: two steps of everything on a few full-size phantoms
+	@$(BIN)/ssrobust rehearse $(PROFILE) --cores $(CORES)
+
 test: $(READY) lint  ## check style and types, run the tests
 	@$(BIN)/python -m pytest
 
@@ -37,7 +40,7 @@ lint: $(READY)
 lab: $(READY)  ## open JupyterLab on the notebooks
 	@MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=34359738368 MALLOC_TOP_PAD_=268435456 $(BIN)/jupyter lab notebooks
 
-bench: $(READY)  ## run benchmarks/ (ONLY=name for one): name, measured, goal, met or missed
+bench: $(READY)  ## run benchmarks/ (ONLY=name for one, ONLY=study:smoke for one case): what, measured, goal, met or missed
 	@$(BIN)/python -m benchmarks $(ONLY)
 
 clean:  ## remove the runs and their books (asks nothing)

@@ -6,6 +6,8 @@ no network, put in place in one step, so that a reader never meets half a book. 
 The book presents sections 2 to 4 of the paper; it computes none of them.
 """
 
+import base64
+import hashlib
 import json
 import os
 import re
@@ -21,9 +23,13 @@ from ssrobust_lib.book_checks import check_book, screenshots
 
 __all__ = ["FIGURES", "GENERATED", "BookError", "build_book", "check_book", "missing_files", "pages", "screenshots"]
 
-GENERATED = ("banner.md", "claim_table.md", "run_table.md")
+GENERATED = ("banner.md", "claim_table.md", "summary_classification.md", "summary_segmentation.md", "run_table.md")
 """Texts that the prose includes from `generated/`: on which images the numbers were computed, the verdict on each claim
-of the paper, the parameters of the run."""
+of the paper, the captions of the summary's figures, the parameters of the run."""
+
+PAGE_NOTE = "page_note.md"
+"""Generated text that is put below the title of every notebook: whoever lands there must not take phantoms for
+patients."""
 
 FIGURES = ("summary_classification.png", "summary_segmentation.png")
 """Figures that the prose shows from `figures/`: mean score under each corruption, one bar per arm and corruption."""
@@ -35,6 +41,9 @@ _LIVE_CODE = re.compile(
     |<script\ type="text/x-thebe-config">.*?</script>\s*
     |<link[^>]*href="[^"]*sphinx-thebe\.css[^"]*"[^>]*>\s*""",
     re.VERBOSE | re.DOTALL,
+)
+_PICTURE = re.compile(
+    r'<img (?P<before>[^>]*?)src="data:image/png;base64,(?P<data>[A-Za-z0-9+/=\s]+)"(?P<after>[^>]*)>'
 )
 _LOG_LINES = 40
 
@@ -66,7 +75,8 @@ def build_book(
     figures : Path, optional
         Folder copied to `figures/`; the prose shows `FIGURES` from it.
     generated : mapping of str to str, optional
-        File name to Markdown text, written to `generated/`; the prose includes `GENERATED`.
+        File name to Markdown text, written to `generated/`; the prose includes `GENERATED`, and `PAGE_NOTE` is put into
+        every notebook.
     profile : str
         Name of the run, appended to the book's title, so that a smoke book is never mistaken for a full one.
 
@@ -95,6 +105,7 @@ def build_book(
         )
     html = _render(source, build_folder / "output")
     _drop_live_code(html)
+    separate_pictures(html)
     _put_in_place(html, destination)
     shutil.rmtree(build_folder, ignore_errors=True)
     return destination / "index.html"
@@ -152,7 +163,9 @@ def _assemble(
         if not Path(path).is_file():
             raise BookError(f"the executed notebook {name!r} is missing: expected it at {path}")
         notebook = json.loads(Path(path).read_text(encoding="utf-8"))
-        fold_parameters(notebook)
+        fold_code(notebook)
+        if PAGE_NOTE in generated:
+            insert_note(notebook, generated[PAGE_NOTE])
         text = json.dumps(notebook, indent=1, ensure_ascii=False)
         (source / "notebooks" / f"{name}.ipynb").write_text(text, encoding="utf-8")
     if figures is not None:
@@ -162,10 +175,11 @@ def _assemble(
         (source / "generated" / name).write_text(text, encoding="utf-8")
 
 
-def fold_parameters(notebook: dict) -> None:
-    """Fold the parameters that papermill injected behind a button, and drop the defaults that they replace.
+def fold_code(notebook: dict) -> None:
+    """Fold the code that shows results and the parameters behind a button, and drop the defaults that were replaced.
 
-    Changes `notebook` (nbformat 4 as a dict) in place. Without injected parameters the defaults stay, folded.
+    Code that computes stays in sight: it is the study. Changes `notebook` (nbformat 4 as a dict) in place. Without
+    parameters injected by papermill the defaults stay, folded.
     """
 
     def tags(cell: dict) -> list[str]:
@@ -173,10 +187,16 @@ def fold_parameters(notebook: dict) -> None:
 
     injected = any("injected-parameters" in tags(cell) for cell in notebook["cells"])
     for cell in notebook["cells"]:
-        if "injected-parameters" in tags(cell):
+        if "parameters" in tags(cell) and injected:
+            tags(cell).append("remove-cell")
+        elif cell.get("cell_type") == "code" and {"parameters", "injected-parameters", "report"} & set(tags(cell)):
             tags(cell).append("hide-input")
-        elif "parameters" in tags(cell):
-            tags(cell).append("remove-cell" if injected else "hide-input")
+
+
+def insert_note(notebook: dict, text: str) -> None:
+    """Put a Markdown cell below the notebook's first cell, in place."""
+    cell = {"cell_type": "markdown", "id": "page-note", "metadata": {}, "source": text}
+    notebook["cells"].insert(1, cell)
 
 
 def _render(source: Path, output: Path) -> Path:
@@ -206,6 +226,25 @@ def _drop_live_code(html: Path) -> None:
     for page in html.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         page.write_text(_LIVE_CODE.sub("", text), encoding="utf-8")
+
+
+def separate_pictures(html: Path) -> None:
+    """Move the pictures that pages hold inside into files, each linked to itself: tapped, it fills the screen."""
+    folder = html / "_images"
+    for page in html.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        if "data:image/png;base64," not in text:
+            continue
+
+        def moved(match: re.Match[str], up: str = "../" * (len(page.relative_to(html).parts) - 1)) -> str:
+            content = base64.b64decode(match["data"])
+            path = folder / f"{hashlib.sha256(content).hexdigest()[:20]}.png"
+            folder.mkdir(exist_ok=True)
+            path.write_bytes(content)
+            address = f"{up}_images/{path.name}"
+            return f'<a href="{address}"><img {match["before"]}src="{address}"{match["after"]}></a>'
+
+        page.write_text(_PICTURE.sub(moved, text), encoding="utf-8")
 
 
 def _put_in_place(html: Path, destination: Path) -> None:

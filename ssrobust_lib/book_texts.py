@@ -26,30 +26,42 @@ def banner(profile: Profile) -> str:
     str
         A Markdown admonition: a warning for phantoms and for other images than the paper's, a note for the paper's own.
     """
+    kind, title, text = _origin(profile)
+    repetitions = f"Run `{profile.name}` ({profile.title}), {_count(profile.seeds, 'seed')} per arm."
+    if profile.seeds < ENOUGH_SEEDS:
+        repetitions += " With so few, chance can outweigh the difference between two methods."
+    return f":::{{admonition}} {title}\n:class: {kind} data-banner\n{text}\n\n{repetitions}\n:::\n"
+
+
+def page_note(profile: Profile) -> str:
+    """Write the same in one line, for the head of every page that shows results."""
+    kind, title, _ = _origin(profile)
+    line = f"Run `{profile.name}`, {_count(profile.seeds, 'seed')} per arm."
+    return f":::{{admonition}} {title}\n:class: {kind} data-banner\n{line}\n:::\n"
+
+
+def _origin(profile: Profile) -> tuple[str, str, str]:
+    """Kind of box, title and text on where the images of a run come from."""
     from ssrobust_lib.datasets.manifest import load_manifest
 
     sets = dict.fromkeys(name for task in profile.tasks for name in profile.sets(task))
     titles = "; ".join(load_manifest(name).title for name in sets)
     if all(name in profile.phantoms for name in sets):
-        kind, title = "warning", "Computed on embedded phantoms, not on the paper's data"
-        text = (
+        return (
+            "warning",
+            "Computed on embedded phantoms, not on the paper's data",
             "The images are computer-made phantoms in the file layouts of the real data sets. The numbers show that "
-            "every step works. They are no evidence about patients, and neither confirm nor contradict the paper."
+            "every step works. They are no evidence about patients, and neither confirm nor contradict the paper.",
         )
-    elif any(name in profile.phantoms for name in sets):
-        kind, title = "warning", "Computed in part on embedded phantoms"
+    if any(name in profile.phantoms for name in sets):
         phantoms = ", ".join(name for name in sets if name in profile.phantoms)
         text = f"Phantoms stand in for {phantoms}. Images: {titles}. Phantoms are no evidence about patients."
-    elif _on_the_papers_sets(profile):
-        kind, title = "note", "Computed on the paper's data sets"
+        return "warning", "Computed in part on embedded phantoms", text
+    if _on_the_papers_sets(profile):
         text = f"Images: {titles}. Where the paper leaves a choice open, ours is in [](decisions)."
-    else:
-        kind, title = "warning", "Computed on real images, but not on the paper's"
-        text = f"Images: {titles}. A result here is a result on these images; the paper used others."
-    repetitions = f"Run `{profile.name}` ({profile.title}), {_count(profile.seeds, 'seed')} per arm."
-    if profile.seeds < ENOUGH_SEEDS:
-        repetitions += " With so few, chance can outweigh the difference between two methods."
-    return f":::{{admonition}} {title}\n:class: {kind} data-banner\n{text}\n\n{repetitions}\n:::\n"
+        return "note", "Computed on the paper's data sets", text
+    text = f"Images: {titles}. A result here is a result on these images; the paper used others."
+    return "warning", "Computed on real images, but not on the paper's", text
 
 
 def run_table(profile: Profile) -> str:

@@ -3,10 +3,14 @@
 import dataclasses
 import inspect
 import shutil
+from typing import TYPE_CHECKING
 
 from ssrobust_lib.config import PROJECT, Profile, ProfileError
 from ssrobust_lib.registry import unknown_name
 from ssrobust_lib.sources import image_folder
+
+if TYPE_CHECKING:
+    import torch
 
 
 def check_profile(profile: Profile) -> None:
@@ -25,6 +29,7 @@ def check_profile(profile: Profile) -> None:
         _check_network(profile, task)
         for arm in profile.pretext_tasks:
             _check_pretext(profile, task, arm)
+    _check_calibration(profile)
     unused = [name for name in profile.phantoms if not any(name in profile.sets(task) for task in profile.tasks)]
     if unused:
         raise ProfileError(f"phantoms: {', '.join(unused)} is used by no task; remove it or name it in data")
@@ -53,18 +58,26 @@ def _check_set(profile: Profile, name: str, task: str) -> None:
 
 
 def _check_network(profile: Profile, task: str) -> None:
+    import torch
+
     from ssrobust_lib.networks import build_network
     from ssrobust_lib.seeds import torch_rng
 
     network = profile.networks[task]
     try:
-        build_network(network.name, 1, torch_rng("check"), **network.options)
+        built = build_network(network.name, 1, torch_rng("check"), **network.options)
     except (KeyError, TypeError, ValueError) as error:
         raise ProfileError(f"networks.{task}: {error}") from error
+    try:
+        with torch.inference_mode():
+            built.eval()(_blank_image(profile, task))
+    except (ValueError, RuntimeError) as error:
+        raise ProfileError(f"data.{task}.image_size: {error}") from error
 
 
 def _check_pretext(profile: Profile, task: str, arm: str) -> None:
     from ssrobust_lib.pretext import PRETEXT_TASKS
+    from ssrobust_lib.seeds import torch_rng
 
     if arm not in PRETEXT_TASKS:
         known = ["scratch", "scratch_aa", *PRETEXT_TASKS.names()]
@@ -76,9 +89,32 @@ def _check_pretext(profile: Profile, task: str, arm: str) -> None:
         if option not in known:
             raise ProfileError(f"pretext.{task}.{arm}.options: {unknown_name('option', option, known)}")
     try:
-        options_class(**options)
+        chosen = options_class(**options)
     except (TypeError, ValueError) as error:
         raise ProfileError(f"pretext.{task}.{arm}.options: {error}") from error
+    try:
+        PRETEXT_TASKS[arm].make_batch(_blank_image(profile, task), chosen, torch_rng("check"))
+    except ValueError as error:
+        raise ProfileError(f"pretext.{task}.{arm}: {error}") from error
+
+
+def _blank_image(profile: Profile, task: str) -> "torch.Tensor":
+    """One image in the size of the task's inputs, float32 (1, 1, H, W), to try what takes such images."""
+    import torch
+
+    side = profile.data[task].image_size
+    return torch.zeros(1, 1, side, side)
+
+
+def _check_calibration(profile: Profile) -> None:
+    from ssrobust_lib.calibration import calibrate
+
+    rule = profile.calibration
+    for corruption in profile.corruptions:
+        try:  # the search on a network that nothing disturbs
+            calibrate(lambda strength: 1.0, corruption, floor=rule.floor, max_evaluations=rule.max_evaluations)
+        except ValueError as error:
+            raise ProfileError(f"calibration: {error}") from error
 
 
 def _check_space(profile: Profile) -> None:

@@ -1,4 +1,4 @@
-"""The command line: `ssrobust study|plan|book|check-book|run-cell|run-report|sync-notebooks`."""
+"""The command line: `ssrobust study|plan|book|rehearse|check-book|run-cell|run-report|sync-notebooks`."""
 
 import argparse
 import os
@@ -10,7 +10,7 @@ from typing import Any
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; what the user can mend is told in one line, without a traceback."""
-    chosen = _parser().parse_args(arguments)
+    chosen = _read(sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGTERM, _stop)
     try:
         return chosen.run(chosen) or 0
@@ -22,6 +22,17 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         print(f"ssrobust: {error}", file=sys.stderr)
         return 1
+
+
+def _read(arguments: list[str]) -> argparse.Namespace:
+    """Parse what stands before ``--``; what follows is for Snakemake."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    parser = _parser()
+    chosen = parser.parse_args(arguments[:end])
+    chosen.snakemake = arguments[end + 1 :]
+    if chosen.snakemake and chosen.run not in (_study, _book):
+        parser.error(f"only study and book hand options to Snakemake, got {' '.join(chosen.snakemake)} after --")
+    return chosen
 
 
 def _stop(*_: Any) -> None:
@@ -57,12 +68,13 @@ def _parser() -> argparse.ArgumentParser:
         ("plan", _plan, "print the cells of a run with estimated time and disk; computes nothing"),
         ("study", _study, "compute what is missing of a run; stop it with Ctrl-C, the same command goes on"),
         ("book", _book, "compute what is missing of a run and render its book"),
+        ("rehearse", _rehearse, "try a run out, to its book: two steps of every training on a few full-size phantoms"),
     ):
         added = command(name, run, about)
         added.add_argument("profile", help="name in profiles/ or path of a YAML file")
         added.add_argument("--cores", type=int, default=os.cpu_count(), help="processor cores to use (default: all)")
         if name != "plan":
-            added.add_argument("snakemake", nargs=argparse.REMAINDER, help="after --: options handed to Snakemake")
+            added.epilog = "What follows -- is handed to Snakemake (--until, --profile workflow/profiles/slurm, ...)."
     check = command(
         "check-book", _check_book, "look for broken images, external requests, errors, overflow in a rendered book"
     )
@@ -98,7 +110,7 @@ def _study(chosen: argparse.Namespace) -> None:
     from ssrobust_lib.runner import run_study
 
     _checked(chosen.profile)
-    study = run_study(chosen.profile, cores=chosen.cores, extra=[o for o in chosen.snakemake if o != "--"])
+    study = run_study(chosen.profile, cores=chosen.cores, extra=chosen.snakemake)
     print(f"results: {study.folder}")
 
 
@@ -107,9 +119,17 @@ def _book(chosen: argparse.Namespace) -> None:
     from ssrobust_lib.runner import run_study
 
     _checked(chosen.profile)
-    study = run_study(chosen.profile, cores=chosen.cores, extra=[o for o in chosen.snakemake if o != "--"])
+    study = run_study(chosen.profile, cores=chosen.cores, extra=chosen.snakemake)
     index = publish_book(study)
     print(f"the report is ready: {index.as_uri()}")
+
+
+def _rehearse(chosen: argparse.Namespace) -> None:
+    from ssrobust_lib.config import load_profile
+    from ssrobust_lib.rehearsal import write_rehearsal
+
+    chosen.profile = str(write_rehearsal(load_profile(chosen.profile)))
+    _book(chosen)
 
 
 def _check_book(chosen: argparse.Namespace) -> int:

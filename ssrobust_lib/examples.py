@@ -45,12 +45,37 @@ def set_titles(study: "Study") -> dict[str, str]:
     return names
 
 
-def pretext_mark(study: "Study") -> Markdown:
-    """The mark of arms whose pretext task was not learned above chance at every seed; empty where all were."""
+def short_names(study: "Study") -> dict[str, str]:
+    """One or two words for every set of the run, by its label: 'KiTS19 phantoms', 'Kermany', 'OpenKBP (openkbp_b)'."""
+    names: dict[str, str] = {}
+    for task in study.profile.tasks:
+        about = trained.constants(study, task)
+        for label, name in about["sets"].items():
+            first = about["titles"][label].replace(",", " ").split()[0]
+            word = first if sum(letter.isupper() for letter in first) > 1 else name.capitalize()
+            part = "" if label == name else f" ({label})"
+            names[label] = f"{word} phantoms" if name in study.profile.phantoms else f"{word}{part}"
+    return names
+
+
+def arm_marks(study: "Study", task: str | None = None) -> dict[str, str]:
+    """Words beside the name of each arm whose pretext task was not learned above chance at every seed."""
     accuracy = study.table(study.cells("02_pretext"), "accuracy")
-    lost = accuracy[~accuracy["learned"]]
-    marks = [f"{row.init}, {row.task}, seed {row.seed}" for row in lost.itertuples()]
-    return Markdown(f"**Pretext not learned** (not above chance): {'; '.join(marks)}." if marks else "")
+    lost = accuracy[~accuracy["learned"] & (accuracy["task"] == task if task else True)]
+    marks = {}
+    for arm, rows in lost.groupby("init", sort=False):
+        where = [f"{row.task}, seed {row.seed}" if task is None else f"seed {row.seed}" for row in rows.itertuples()]
+        marks[str(arm)] = f"pretext not learned ({'; '.join(where)})"
+    return marks
+
+
+def pretext_mark(study: "Study", task: str | None = None) -> Markdown:
+    """The same marks as a line of text, for below a figure; empty where all pretext tasks were learned."""
+    from ssrobust_lib.figures import paper_label
+
+    marks = [f"{paper_label(arm)}: {words}" for arm, words in arm_marks(study, task).items()]
+    said = f"**{'; '.join(marks)}.** These networks start from an encoder no better than chance."
+    return Markdown(said if marks else "<!-- every pretext task was learned -->")
 
 
 @dataclass(frozen=True)
@@ -89,19 +114,28 @@ def example_xrays(study: "Study", label: str | None = None, n: int = 12) -> XRay
     return XRays([image.pixels for image in read], labels, [image.metadata.get("view") for image in read])
 
 
-def example_scan(study: "Study", label: str | None = None) -> Scan:
-    """The first scan of a set that has labels, or the first of all."""
+def example_scans(study: "Study", label: str | None = None, n: int = 2) -> list[Scan]:
+    """Scans of a set: the first of each kind (contrast agent, field of view), labelled ones before others.
+
+    Returns
+    -------
+    At most `n` scans, one where the set states no kind.
+    """
     from ssrobust_lib.datasets import LOADERS, Volume
     from ssrobust_lib.datasets.manifest import load_manifest
 
     about, samples = trained.constants(study, "organs"), _samples(study, "organs", label)
     label = label or study.profile.data["organs"].label
-    row = samples.sort_values("has_label", ascending=False, kind="stable").iloc[0]
+    samples = samples.sort_values("has_label", ascending=False, kind="stable")
+    kind = samples.reindex(columns=["contrast", "field_of_view"]).astype(object).map(str).agg(", ".join, axis=1)
+    chosen = samples[~kind.duplicated()].head(n)
     loader, root = LOADERS[load_manifest(about["sets"][label]).loader], Path(about["roots"][label])
-    volume = cast(Volume, loader.read_image(root, row))
-    structures = list(about["label_maps"][label])
-    mask = loader.read_label(root, row, structures) if row["has_label"] else None
-    return Scan(row["sample_id"], volume.hu, mask, volume.spacing_mm, structures)
+    structures, scans = list(about["label_maps"][label]), []
+    for _, row in chosen.iterrows():
+        volume = cast(Volume, loader.read_image(root, row))
+        mask = loader.read_label(root, row, structures) if row["has_label"] else None
+        scans.append(Scan(row["sample_id"].split("/")[-1], volume.hu, mask, volume.spacing_mm, structures))
+    return scans
 
 
 def _samples(study: "Study", task: str, label: str | None) -> pd.DataFrame:
@@ -160,11 +194,31 @@ def severity_examples(study: "Study", task: str) -> dict[str, dict[int, np.ndarr
 
 
 def strength_words(study: "Study", task: str) -> dict[str, dict[int, str]]:
-    """Strength of each severity in words: corruption -> severity -> '25 photons'."""
+    """Strength of each severity as a number: corruption -> severity -> '0.12'."""
+    strengths = {name: trained.strengths_of(study, task, name) for name in study.profile.corruptions}
+    return {name: {s: f"{c:.2g}" for s, c in levels.items()} for name, levels in strengths.items()}
+
+
+def strength_units(study: "Study") -> dict[str, str]:
+    """The unit of each corruption's strength, in words."""
     from ssrobust_lib.corruptions import CORRUPTIONS
 
-    strengths = {name: trained.strengths_of(study, task, name) for name in study.profile.corruptions}
-    return {name: {s: CORRUPTIONS[name].describe(c) for s, c in levels.items()} for name, levels in strengths.items()}
+    return {name: CORRUPTIONS[name].unit for name in study.profile.corruptions}
+
+
+def unreached_floors(study: "Study", task: str) -> list[str]:
+    """Corruptions whose severity 5 is the end of their range, since the score never came down to the floor."""
+    table = study.table(study.cells("05_calibration", tasks=[task]), "severities")
+    return sorted(table.loc[~table["reached_floor"].astype(bool), "corruption"].unique())
+
+
+def strongest_words(study: "Study", severities: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the highest severity with their strength in words: '25 photons at full intensity' (column `words`)."""
+    from ssrobust_lib.corruptions import CORRUPTIONS
+
+    last = severities[severities["severity"] == severities["severity"].max()]
+    words = [CORRUPTIONS[row.corruption].describe(row.strength) for row in last.itertuples()]
+    return last.assign(words=words)
 
 
 def _representative(cache: Any, positions: np.ndarray) -> int:
@@ -210,10 +264,20 @@ def case_structures(study: "Study", label: str | None = None) -> list[str]:
     return [name for name in trained.external_structures(study, "organs", label) if "_without_" not in name]
 
 
+def main_structure(study: "Study", label: str) -> str:
+    """Name of the one structure that another centre's mean Dice is about; empty where there are several."""
+    names = list(trained.external_structures(study, "organs", label))
+    main = [name for name in names if "_without_" not in name]
+    if len(main) != 1:
+        return ""
+    other = [name for name in names if "_without_" in name]
+    return other[0].replace("_without_", "_with_") if other else main[0]
+
+
 def _cases(
     study: "Study", predictions: pd.DataFrame, corruption: str, severity: int, merged: Mapping[str, Any] | None
 ) -> "list[Case]":
-    from ssrobust_lib.figures import Case
+    from ssrobust_lib.figures import Case, signed
     from ssrobust_lib.inference import predict_masks
 
     arms = [arm for arm in study.profile.arms if arm != AA_ARM]
@@ -224,7 +288,7 @@ def _cases(
         gain = (dice[arms[1]] - dice[arms[0]]).sort_values(kind="stable")
     else:
         gain = dice[arms[0]].sort_values(kind="stable")
-    ranks = {"smallest gain": 0, "median gain": len(gain) // 2, "largest gain": len(gain) - 1}
+    ranks = {"least gain": 0, "median gain": len(gain) // 2, "most gain": len(gain) - 1}
     chosen = {gain.index[rank]: words for words, rank in ranks.items()}
     cache: Any = trained.open_images(study, "organs")
     networks = trained.load_networks(study, "organs", arms)
@@ -240,7 +304,7 @@ def _cases(
             truth = _merged(truth, merged, 1)
             found = {arm: _merged(mask, merged, 0) for arm, mask in found.items()}
         case = Case(
-            title=f"{words} ({gain[scan]:+.2f})" if len(arms) > 1 else words,
+            title=f"{words} ({signed(gain[scan], 2)})" if len(arms) > 1 else words,
             image=np.asarray(cache.images[position], np.float32),
             truth=truth,
             predictions=found,

@@ -42,7 +42,8 @@ class ParameterError(ValueError):
 
 def report_parameters(profile: Profile, notebook: str, location: str | None = None) -> dict[str, Any]:
     """All parameters of a notebook for reading a whole run (every task, arm, seed, set and corruption)."""
-    sections = json.loads(profile.model_dump_json(exclude_unset=True))
+    # as the profile says it, and the defaults of sections that it leaves out
+    sections = json.loads(profile.model_dump_json()) | json.loads(profile.model_dump_json(exclude_unset=True))
     everything = {
         "tasks": profile.tasks,
         "pretext_tasks": profile.pretext_tasks,

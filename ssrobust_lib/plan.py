@@ -7,15 +7,19 @@ cell that is finished shows the time that it took. They are estimates: expect a 
 import time
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-from ssrobust_lib.config import Profile
+import pandas as pd
+
+from ssrobust_lib.config import Profile, SetChoice
+from ssrobust_lib.sources import image_folder
 from ssrobust_lib.study import Cell, Study
 
 _START = 5.0  # a notebook's start, seconds: interpreter, kernel, imports
 _BACKWARD = 3.0  # a training step costs this many forward passes
 _PHANTOM_SECONDS = {"rsna": 0.045, "visceral": 2.0, "kits19": 2.0, "luna16": 1.5, "lits": 1.5}
-_SLICES = 80  # of a scan whose slice count is not known yet
+_SCAN_MM = 600  # length of a scan whose slice count is not known yet
 
 
 @dataclass(frozen=True)
@@ -38,19 +42,30 @@ def seconds(study: Study, cell: Cell) -> float:
     return todo.seconds + (todo.passes * _forward(study.profile, cell.of["task"]) if todo.passes else 0.0)
 
 
-def _patients(profile: Profile, data_set: str) -> int:
-    options = profile.phantoms.get(data_set, {})
+def _patients(profile: Profile, choice: SetChoice) -> int:
+    """Patients of a set's part: as many as the profile writes phantoms of, or as lie in its folder."""
+    options = profile.phantoms.get(choice.set, {})
     for name in ("n_patients", "n_scans"):
         if name in options:
             return int(options[name])
+    samples = _found_in(choice.set, image_folder(profile, choice.set))
+    for column, values in choice.where.items():
+        samples = samples[samples[column].astype(str).isin(values)] if column in samples else samples
+    return int(samples["patient_id"].nunique())
+
+
+@cache
+def _found_in(name: str, folder: Path) -> pd.DataFrame:
+    """Samples of a real set that lie in its folder; lists files, opens none."""
+    from ssrobust_lib.datasets import index_samples
     from ssrobust_lib.datasets.manifest import load_manifest
 
-    counts = load_manifest(data_set).counts
-    return counts.get("images") or counts.get("patients") or 1000
+    return index_samples(load_manifest(name), folder)[0]
 
 
-def _per_patient(task: str) -> int:
-    return 1 if task == "pneumonia" else _SLICES
+def _per_patient(profile: Profile, task: str) -> int:
+    """Images of one patient: one X-ray, or the slices of a scan."""
+    return 1 if task == "pneumonia" else round(_SCAN_MM / (profile.data[task].slice_mm or 5.0))
 
 
 @cache
@@ -85,9 +100,9 @@ def _forward(profile: Profile, task: str) -> float:
 def _data(profile: Profile, cell: Cell) -> Work:
     task = cell.of["task"]
     data, seconds, images = profile.data[task], 0.0, 0
-    for name in profile.sets(task):
-        n = _patients(profile, name)
-        images += n * _per_patient(task)
+    for choice in (data, *data.pretext_sets, *data.external_sets):
+        name, n = choice.set, _patients(profile, choice)
+        images += n * _per_patient(profile, task)
         seconds += n * (_PHANTOM_SECONDS.get(name, 0.0) if name in profile.phantoms else 0.0)
         seconds += n * (0.02 if task == "pneumonia" else 1.0)
     return Work(_START + seconds, 0, images * data.image_size**2 * (2 if task == "pneumonia" else 3) / 1e6)
@@ -100,7 +115,7 @@ def _steps(images: int, training: Any) -> int:
 
 def _train_patients(profile: Profile, task: str) -> int:
     data = profile.data[task]
-    return max(1, _patients(profile, data.set) - data.validation - data.test)
+    return max(1, _patients(profile, data) - data.validation - data.test)
 
 
 def _network_megabytes(profile: Profile, task: str) -> float:
@@ -111,8 +126,8 @@ def _network_megabytes(profile: Profile, task: str) -> float:
 def _pretext(profile: Profile, cell: Cell) -> Work:
     task = cell.of["task"]
     pretext = profile.pretext[task][cell.of["init"]]
-    extra = sum(_patients(profile, choice.set) for choice in profile.data[task].pretext_sets)
-    images = (_train_patients(profile, task) + extra) * _per_patient(task)
+    extra = sum(_patients(profile, choice) for choice in profile.data[task].pretext_sets)
+    images = (_train_patients(profile, task) + extra) * _per_patient(profile, task)
     images = min(images, pretext.images or images)
     passes = _steps(images, pretext.training) * pretext.training.batch_size
     return Work(_START, passes * _BACKWARD, _network_megabytes(profile, task))
@@ -121,10 +136,10 @@ def _pretext(profile: Profile, cell: Cell) -> Work:
 def _finetune(profile: Profile, cell: Cell) -> Work:
     task = cell.of["task"]
     data, training = profile.data[task], profile.finetune[task]
-    images = max(2, round(_train_patients(profile, task) * data.label_fraction)) * _per_patient(task)
+    images = max(2, round(_train_patients(profile, task) * data.label_fraction)) * _per_patient(profile, task)
     steps = _steps(images, training)
     epochs = min(training.epochs, steps)
-    passes = steps * training.batch_size * _BACKWARD + epochs * data.validation * _per_patient(task)
+    passes = steps * training.batch_size * _BACKWARD + epochs * data.validation * _per_patient(profile, task)
     return Work(_START, passes, 2 * _network_megabytes(profile, task))
 
 
@@ -133,20 +148,20 @@ def _evaluation(profile: Profile, cell: Cell) -> Work:
     networks = len(profile.arms) * profile.seeds
     conditions = 5 if "corruption" in cell.of else 1
     own = cell.of["set"] == profile.data[task].label
-    patients = profile.data[task].test if own else max(_patients(profile, _set_of(profile, task, cell.of["set"])), 1)
-    passes = patients * _per_patient(task) * networks * conditions
+    patients = profile.data[task].test if own else max(_patients(profile, _choice_of(profile, task, cell.of["set"])), 1)
+    passes = patients * _per_patient(profile, task) * networks * conditions
     rows = patients * networks * conditions * (1 if task == "pneumonia" else 20)
     return Work(_START, passes, rows * 2e-5)
 
 
-def _set_of(profile: Profile, task: str, label: str) -> str:
-    return next(choice.set for choice in profile.data[task].external_sets if choice.label == label)
+def _choice_of(profile: Profile, task: str, label: str) -> SetChoice:
+    return next(choice for choice in profile.data[task].external_sets if choice.label == label)
 
 
 def _calibration(profile: Profile, cell: Cell) -> Work:
     task = cell.of["task"]
-    images = profile.calibration.images.get(task, profile.data[task].validation * _per_patient(task))
-    networks = len(profile.arms) * profile.seeds
+    images = profile.calibration.images.get(task, profile.data[task].validation * _per_patient(profile, task))
+    networks = (1 + len(profile.pretext_tasks)) * profile.seeds
     passes = images * networks * profile.calibration.max_evaluations * len(profile.corruptions)
     return Work(_START, passes, 0.1)
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ssrobust_lib.book import build_book
-from ssrobust_lib.book_texts import banner, run_table
+from ssrobust_lib.book import PAGE_NOTE, build_book
+from ssrobust_lib.book_texts import banner, page_note, run_table
 from ssrobust_lib.config import PROJECT
 from ssrobust_lib.report import reports
 
@@ -20,24 +20,25 @@ def publish_book(study: "Study") -> Path:
     """Render the book of a finished run into ``runs/<profile>/book``; return its index page."""
     figures = study.folder / "figures"
     figures.mkdir(exist_ok=True)
-    write_summary_figures(study, figures)
+    captions = write_summary_figures(study, figures)
     return build_book(
         PROJECT / "book",
         reports(study),
         study.folder / "book",
         figures=figures,
-        generated=generated_texts(study),
+        generated=generated_texts(study) | captions,
         profile=study.profile.name,
     )
 
 
-def write_summary_figures(study: "Study", folder: Path) -> None:
-    """The two bar charts of the index page, as PNG and SVG."""
-    from ssrobust_lib import examples
+def write_summary_figures(study: "Study", folder: Path) -> dict[str, str]:
+    """Write the two bar charts of the index page, as PNG and SVG; return their captions by file name."""
+    from ssrobust_lib import data_report, examples
     from ssrobust_lib import figures as fig
 
     cells = study.cells("07_stats")
     scores, comparisons = study.table(cells, "seed_scores"), study.table(cells, "comparisons")
+    captions = {}
     for task, (metric, name) in METRICS.items():
         own = (scores["task"] == task) & (scores["role"] == "home") & (scores["metric"] == metric)
         tested = comparisons[
@@ -50,35 +51,51 @@ def write_summary_figures(study: "Study", folder: Path) -> None:
         ]
         title = {"pneumonia": "Pneumonia under corruption", "organs": "Organs under corruption"}[task]
         rows = fig.score_rows(scores[own & (scores["structure"] == "")])
-        dataset = examples.data_set_name(study, task) if task in study.profile.tasks else "not in this run"
-        figure = fig.corruption_bars(rows, tested, metric=metric.capitalize(), dataset=dataset, title=title)
-        (folder / f"{name}.png").write_bytes(figure.png())
+        there = task in study.profile.tasks
+        dataset = examples.data_set_name(study, task) if there else "not in this run"
+        majority = None
+        if there and metric == "accuracy":
+            samples = study.table(study.cells("01_data", tasks=[task]), "samples")
+            majority = data_report.majority_accuracy(samples)
+        words = {"metric": fig.metric_title(metric), "dataset": dataset, "title": title}
+        unreached = examples.unreached_floors(study, task) if there else []
+        figure = fig.corruption_bars(rows, tested, majority=majority, unreached=unreached, **words)
+        (folder / f"{name}.png").write_bytes(figure.png(caption=False))
         figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+        mark = str(examples.pretext_mark(study, task).data) if there else ""
+        captions[f"{name}.md"] = f"{figure.caption} {mark}".strip() + "\n"
+    return captions
 
 
 def generated_texts(study: "Study") -> dict[str, str]:
     """Texts that the prose includes: on which images, the verdicts, the run's parameters."""
-    return {"banner.md": banner(study.profile), "claim_table.md": _claims(study), "run_table.md": _run(study)}
+    return {
+        "banner.md": banner(study.profile),
+        PAGE_NOTE: page_note(study.profile),
+        "claim_table.md": _claims(study),
+        "run_table.md": _run(study),
+    }
 
 
 def _claims(study: "Study") -> str:
     from ssrobust_lib import examples, readings
     from ssrobust_lib import figures as fig
     from ssrobust_lib.claims import claim_table
+    from ssrobust_lib.config import AA_ARM
     from ssrobust_lib.paper import paper_claims
 
     comparisons = study.table(study.cells("07_stats"), "comparisons")
     pretext = study.table(study.cells("02_pretext"), "accuracy")
-    titles = examples.set_titles(study)
-    margins = study.profile.statistics.margins
-    claims = claim_table(comparisons, paper_claims(), margins, pretext, titles=titles)
-    claims = claims[claims["arm"].isin(study.profile.pretext_tasks)]
-    columns = {"quote": "The paper says", "paper": "Paper", "this_run": "This run", "verdict": "Verdict"}
-    shown = fig.verdict_table(
-        claims, "Claims of the paper", dataset="; ".join(titles.values()), columns=columns, tones=fig.VERDICT_TONES
-    )
-    mark = str(examples.pretext_mark(study).data)
-    return f"{readings.reading_claims(claims).data}\n\n{mark}\n\n```{{raw}} html\n{shown.html}\n```\n"
+    claims = claim_table(comparisons, paper_claims(), study.profile.statistics.margins, pretext)
+    ours = claims[claims["arm"].isin(study.profile.pretext_tasks)]
+    names, dataset = examples.short_names(study), "; ".join(examples.set_titles(study).values())
+    aa = claims[claims["arm"] == AA_ARM].set_index("claim")["verdict"].to_dict()
+    parts = [str(readings.reading_claims(ours).data), str(examples.pretext_mark(study).data)]
+    for arm, rows in ours.groupby("arm", sort=False):
+        caption = f"The paper's claims: {fig.paper_label(str(arm))} against normal training"
+        shown = fig.verdict_table(rows, caption, dataset=dataset, same=aa or None, names=names, notes=False)
+        parts.append(f"```{{raw}} html\n{shown.html}\n```")
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _run(study: "Study") -> str:
@@ -94,6 +111,7 @@ def _run(study: "Study") -> str:
         "versions": ", ".join(f"{name} {version}" for name, version in last["versions"].items()),
         "commit": last["commit"],
     }
-    table = pd.DataFrame([(name, str(value)) for name, value in facts.items()], columns=["what", "value"])
+    known = [(name, str(value)) for name, value in facts.items() if str(value) != "unknown"]
+    table = pd.DataFrame(known, columns=["what", "value"])
     shown = fig.html_table(table, "What this run took", headings={"what": "", "value": ""})
     return f"{run_table(study.profile)}\n```{{raw}} html\n{shown.html}\n```\n"

@@ -6,6 +6,7 @@ Enters a profile; leaves finished cells and executed notebooks under ``runs/<pro
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -89,6 +90,8 @@ def _execute(notebook: Path, executed: Path, values: dict[str, Any], profile: Pr
         )
     except PapermillExecutionError as error:
         raise RunError(f"{what}: {error.ename}: {error.evalue}\n  the notebook as far as it came: {executed}") from None
+    except OSError as error:  # such as a full disk
+        raise RunError(f"{what}: its notebook {executed} cannot be executed or written: {error}") from error
 
 
 def run_study(location: str, *, cores: int | None = None, extra: list[str] | None = None) -> Study:
@@ -168,8 +171,10 @@ def _watch(study: Study, process: "subprocess.Popen[bytes]") -> None:
 
 
 def _failures(log: Path) -> str:
-    """The error lines of the cells that failed, from what they printed into the log."""
+    """The error lines of the cells that failed, from what they printed into the log, or into their Slurm jobs' logs."""
     lines = log.read_text(errors="replace").splitlines()
-    marked = [line.removeprefix("ssrobust: ") for line in lines if line.startswith("ssrobust: ")]
+    jobs = [Path(name) for name in re.findall(r"\(log: (\S+/slurm_logs/\S+)\)", "\n".join(lines))]
+    printed = [line for job in jobs if job.is_file() for line in job.read_text(errors="replace").splitlines()]
+    marked = [line.removeprefix("ssrobust: ") for line in (*lines, *printed) if line.startswith("ssrobust: ")]
     told = list(dict.fromkeys(marked)) or ["the workflow stopped; its last words:", *lines[-15:]]
     return "\n".join([*told, f"(log: {log})"])

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import platform
+import re
 import resource
 import shutil
 import subprocess
@@ -133,9 +134,16 @@ def read_table(path: Path) -> pd.DataFrame:
 
 def write_tensors(path: Path, tensors: "dict[str, torch.Tensor]", configuration: Any = None) -> None:
     """Write named tensors as safetensors, with their configuration as JSON beside; nothing is pickled."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    save_file({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}, str(path))
+    try:
+        save_file({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}, str(path))
+    except SafetensorError as error:  # also what it says of a full disk
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
     if configuration is not None:
         write_json(path.with_suffix(".json"), configuration)
 

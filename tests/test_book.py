@@ -17,7 +17,7 @@ from ssrobust_lib.book import (
     BookError,
     build_book,
     check_book,
-    fold_parameters,
+    fold_code,
     missing_files,
     pages,
     screenshots,
@@ -150,9 +150,9 @@ def test_defaults_of_parameters_are_replaced_by_the_injected_ones(html: Path) ->
     assert "size = 2" in shown and "size = 1" not in shown
 
 
-def test_fold_parameters_keeps_defaults_of_a_notebook_that_ran_by_itself() -> None:
+def test_fold_code_keeps_defaults_of_a_notebook_that_ran_by_itself() -> None:
     notebook = {"cells": [{"metadata": {"tags": ["parameters"]}}, {"metadata": {}}]}
-    fold_parameters(notebook)
+    fold_code(notebook)
     assert notebook["cells"][0]["metadata"]["tags"] == ["parameters", "hide-input"]
     assert notebook["cells"][1]["metadata"].get("tags", []) == []
 

@@ -419,8 +419,8 @@ def test_a_figure_without_data_set_is_refused(scores):
 
 def test_figures_leave_settings_alone_and_give_equal_bytes(scores):
     before = dict(matplotlib.rcParams)
-    first = figures.corruption_bars(scores, metric="Accuracy", dataset=DATASET)._repr_png_()
-    second = figures.corruption_bars(scores, metric="Accuracy", dataset=DATASET)._repr_png_()
+    first = figures.corruption_bars(scores, metric="Accuracy", dataset=DATASET).png()
+    second = figures.corruption_bars(scores, metric="Accuracy", dataset=DATASET).png()
     assert dict(matplotlib.rcParams) == before
     assert first == second and first.startswith(b"\x89PNG")
 

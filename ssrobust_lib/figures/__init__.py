@@ -15,27 +15,31 @@ from .images import ct_sheet, overlay, window_hu, xray_sheet
 from .method import method_figure
 from .puzzles import Puzzle, jigsaw_examples, reassemble
 from .qualitative import Case, segmentation_cases
+from .result_tables import (
+    VERDICT_TONES,
+    comparison_table,
+    counted,
+    in_words,
+    interval_text,
+    mean_std,
+    paper_table,
+    signed,
+    verdict_table,
+)
 from .severities import calibration_curves, severity_curves
+from .study_tables import best_epochs, note_clauses, severity_table, transfer_table
 from .style import (
     arm_styles,
     corruption_title,
     format_p,
+    metric_title,
     order_arms,
     order_corruptions,
     paper_label,
     structure_colours,
     structure_title,
 )
-from .tables import (
-    P_FORMATS,
-    VERDICT_TONES,
-    HtmlTable,
-    html_table,
-    mean_std,
-    paper_beside_ours,
-    paper_table,
-    verdict_table,
-)
+from .tables import P_FORMATS, HtmlTable, html_table
 from .tidy import score_rows
 
 __all__ = [
@@ -46,23 +50,29 @@ __all__ = [
     "Puzzle",
     "StudyFigure",
     "arm_styles",
+    "best_epochs",
     "calibration_curves",
     "class_balance",
     "clean_bars",
+    "comparison_table",
     "corruption_bars",
     "corruption_examples",
     "corruption_title",
+    "counted",
     "ct_sheet",
     "forest_plot",
     "format_p",
     "html_table",
+    "in_words",
+    "interval_text",
     "jigsaw_examples",
     "mean_std",
     "method_figure",
+    "metric_title",
+    "note_clauses",
     "order_arms",
     "order_corruptions",
     "overlay",
-    "paper_beside_ours",
     "paper_label",
     "paper_table",
     "pretext_accuracy",
@@ -71,10 +81,13 @@ __all__ = [
     "segmentation_cases",
     "severity_curves",
     "severity_strip",
+    "severity_table",
+    "signed",
     "structure_colours",
     "structure_dice",
     "structure_title",
     "training_curves",
+    "transfer_table",
     "verdict_table",
     "window_hu",
     "xray_sheet",

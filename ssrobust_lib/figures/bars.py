@@ -4,7 +4,7 @@ Enters: a table of scores, one row per (init, seed, corruption, severity), colum
 `severity`, `score` (already averaged over patients or scans), and optionally the table of comparisons. Leaves: figures.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pandas as pd
@@ -59,6 +59,8 @@ def corruption_bars(
     reference: str = "scratch",
     p_column: str = "p_holm",
     include_clean: bool = False,
+    majority: float | None = None,
+    unreached: Collection[str] = (),
 ) -> StudyFigure:
     """Severity-averaged score per corruption and arm, p values above: Figure 3 (accuracy) and Figure 4 (Dice).
 
@@ -72,6 +74,9 @@ def corruption_bars(
     arm, reference : the pair whose p values are printed.
     p_column : 'p_holm' (corrected) or 'p' (as the paper prints it).
     include_clean : put the clean score first.
+    majority : accuracy of always giving the more frequent answer, drawn as a line.
+    unreached : corruptions whose severity 5 is the end of their range, since the calibration's floor was never reached;
+        marked with a star.
     """
     require_columns(scores, ["init", "seed", "corruption", "severity", "score"], "scores")
     scores = scores[(scores["severity"] > 0) | (include_clean & (scores["corruption"] == "clean"))]
@@ -96,23 +101,37 @@ def corruption_bars(
             p = p_values[condition]
             axes.annotate(
                 format_p(p), (position, top), (0, 5), textcoords="offset points", ha="center", va="bottom",
-                fontsize=9.5 if len(conditions) < 8 else 8.5, color=p_colour(p),
+                fontsize=10.5 if len(conditions) < 8 else 9, color=p_colour(p),
                 fontweight="bold" if p < 0.001 else "normal", gid=f"p:{condition}",
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
             )  # fmt: skip
-    axes.set_xticks(range(len(conditions)), [corruption_title(name, wrap=True) for name in conditions], fontsize=10)
+    stars = {name: "*" if name in unreached else "" for name in conditions}
+    ticks = [corruption_title(name, wrap=True) + stars[name] for name in conditions]
+    axes.set_xticks(range(len(conditions)), ticks, fontsize=10.5)
     axes.tick_params(axis="x", length=0)
     axes.set_xlim(-0.55, len(conditions) - 0.45)
     axes.set_ylim(0, 1.08)
     axes.set_yticks(np.arange(0, 1.01, 0.2))
     axes.set_ylabel(f"{metric}, mean over severities")
     axes.yaxis.grid(True)
-    legend_above(axes, arm_patches(arms))
+    handles: list = arm_patches(arms)
+    if majority is not None:
+        handles.append(majority_line(axes, majority))
+    legend_above(axes, handles)
     p_note = None
     if p_values:
         words = "Holm-corrected" if p_column == "p_holm" else "uncorrected"
         p_note = f"p ({words}): {paper_label(arm)} against {paper_label(reference)}; red: p < 0.001."
-    notes = [_interval_note(scores), p_note, _level_note(scores), missing_runs(scores, arms)]
+    floor_note = "*: the floor was not reached, severity 5 is the end of the range." if any(stars.values()) else None
+    notes = [_interval_note(scores), p_note, floor_note, _level_note(scores), missing_runs(scores, arms)]
     return finish(figure, title, dataset, notes)
+
+
+def majority_line(axes: Axes, majority: float) -> Line2D:
+    """Draw the accuracy of always giving the more frequent answer; return its legend handle."""
+    look = {"color": INK, "linestyle": (0, (1, 1.5)), "linewidth": 1.6}
+    axes.axhline(majority, zorder=2, **look)
+    return Line2D([], [], label=f"always the more frequent answer ({majority:.3f})", **look)
 
 
 def _p_values(comparisons: pd.DataFrame | None, arm: str, reference: str, p_column: str) -> dict[str, float]:
@@ -145,6 +164,7 @@ def clean_bars(
     dataset: str,
     title: str = "Performance on clean data",
     inits: list[str] | None = None,
+    majority: Mapping[str, float] | None = None,
 ) -> StudyFigure:
     """Clean scores of the arms, one panel per metric, with the paper's value as a line across the bar.
 
@@ -152,6 +172,7 @@ def clean_bars(
     ----------
     panels : metric's name -> table with init, seed, score (severity 0 only).
     paper : metric's name -> init -> value printed in the paper.
+    majority : metric's name -> score of always giving the more frequent answer, drawn as a line across the panel.
     """
     if not panels or all(frame.empty for frame in panels.values()):
         return message_figure(title, dataset, "No clean score has been computed yet.")
@@ -160,12 +181,12 @@ def clean_bars(
     everything = pd.concat([frame[["init", "seed", "score"]] for frame in panels.values()])
     arms = choose_arms(everything, inits)
     styles = arm_styles(arms)
-    figure = new_figure(4.2)
-    grid = figure.add_gridspec(2, len(panels), height_ratios=[0.2, 1])
+    figure = new_figure(4.6)
+    grid = figure.add_gridspec(2, len(panels), height_ratios=[0.3, 1])
     handles: list = arm_patches(arms)
     if paper:
         handles.append(Line2D([], [], color=INK, linestyle=(0, (2, 1)), label="the paper's value, on its own data"))
-    legend_strip(figure.add_subplot(grid[0, :]), handles)
+    strip = figure.add_subplot(grid[0, :])
     for column, (name, frame) in enumerate(panels.items()):
         axes = figure.add_subplot(grid[1, column])
         for turn, init in enumerate(arms):
@@ -178,9 +199,12 @@ def clean_bars(
                 mean = float(np.nanmean(by_seed))
                 axes.text(turn, 0.03, f"{mean:.3f}", ha="center", fontsize=10.5, fontweight="bold", zorder=6,
                           bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})  # fmt: skip
+        if majority and name in majority:
+            handles.append(majority_line(axes, majority[name]))
         axes.set_title(name)
         axes.set_xticks([])
         axes.set_xlim(-0.6, len(arms) - 0.4)
         axes.set_ylim(0, 1)
         axes.yaxis.grid(True)
+    legend_strip(strip, handles)
     return finish(figure, title, dataset, [_interval_note(everything), missing_runs(everything, arms)])

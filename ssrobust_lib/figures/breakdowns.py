@@ -10,6 +10,13 @@ from .canvas import StudyFigure, arm_patches, finish, legend_above, message_figu
 from .style import INK, arm_styles, structure_title
 from .tidy import choose_arms, missing_runs, require_columns
 
+_PART_WORDS = {
+    "pretext": "pretext task",
+    "train": "training",
+    "val": "validation",
+    "test": "test",
+    "external": "other centre",
+}
 _LABEL_LOOK = {
     "without the finding": ("#9ecae1", ""),
     "with the finding": ("#b5541c", "///"),
@@ -75,7 +82,7 @@ def structure_dice(
 
 
 @styled
-def class_balance(samples: pd.DataFrame, *, dataset: str, title: str = "Labels in each split") -> StudyFigure:
+def class_balance(samples: pd.DataFrame, *, dataset: str, title: str = "Labels in each part") -> StudyFigure:
     """Images per split, and how many of them show the finding.
 
     Parameters
@@ -85,7 +92,7 @@ def class_balance(samples: pd.DataFrame, *, dataset: str, title: str = "Labels i
     require_columns(samples, ["split", "label"], "samples")
     if samples.empty:
         return message_figure(title, dataset, "The samples table has no row.")
-    order = ["pretext", "train", "val", "test", "external"]
+    order = ["train", "val", "test", "pretext", "external"]
     present = samples["split"].unique()
     splits = [name for name in order if name in present] + sorted(set(present).difference(order))
     label = samples["label"].astype("Int64")
@@ -107,7 +114,7 @@ def class_balance(samples: pd.DataFrame, *, dataset: str, title: str = "Labels i
         labelled = total - int(counts.loc[split, "no label"])
         share = f", {100 * positive / labelled:.1f} % with" if labelled else ""
         axes.annotate(f"{total:,}{share}", (total, row), (5, 0), textcoords="offset points", va="center", fontsize=11)
-    axes.set_yticks(range(len(splits)), splits)
+    axes.set_yticks(range(len(splits)), [_PART_WORDS.get(split, split) for split in splits])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(splits) - 0.5, -0.5)
     axes.set_xlim(0, float(start.max()) * 1.32)

@@ -1,12 +1,15 @@
 """The figure object that all figure functions return, and the title and caption that all figures carry.
 
 A `StudyFigure` is a plain `matplotlib.figure.Figure` that is not known to pyplot: nothing has to be closed, nothing is
-shown twice, no global setting changes. As the last expression of a notebook cell it shows itself once as a PNG, whether
-or not pyplot or its inline backend has been loaded; `figure.savefig(path)` writes it. The project's style is in force
-while it is built (`styled`) and while it is drawn, and nowhere else.
+shown twice, no global setting changes. As the last expression of a notebook cell it shows itself as HTML: the picture
+with its alternative text, and its caption as text, which a phone can wrap and a reader can select.
+`figure.savefig(path)` writes it with the caption drawn below. The project's style is in force while it is built
+(`styled`) and while it is drawn, and nowhere else.
 """
 
+import base64
 import functools
+import html
 import io
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
@@ -34,19 +37,54 @@ class StudyFigure(Figure):
         with matplotlib.rc_context(STYLE):
             return super().get_tightbbox(*args, **kwargs)
 
-    def png(self, dpi: float = DPI) -> bytes:
-        """The figure as PNG; equal figures give equal bytes (no date, no version inside)."""
-        stream = io.BytesIO()
-        self.savefig(stream, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.08, metadata={"Software": None})
+    def png(self, dpi: float = DPI, *, caption: bool = True) -> bytes:
+        """The figure as PNG; equal figures give equal bytes (no date, no version inside).
+
+        Parameters
+        ----------
+        dpi : pixels per inch.
+        caption : draw the caption below the picture; without it, it belongs beside the picture as text.
+        """
+        label, stream = self._supxlabel, io.BytesIO()
+        if label is not None:
+            label.set_visible(caption)
+            label.set_in_layout(caption)
+        try:
+            options: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.08, "metadata": {"Software": None}}
+            self.savefig(stream, format="png", dpi=dpi, **options)
+        finally:
+            if label is not None:
+                label.set_visible(True)
+                label.set_in_layout(True)
         return stream.getvalue()
 
-    def _repr_png_(self) -> bytes:
-        return self.png()
+    def html(self) -> str:
+        """The figure as an HTML `<figure>`: picture with alternative text, caption as text below."""
+        picture = base64.b64encode(self.png(caption=False)).decode("ascii")
+        alt, caption = html.escape(self.title), html.escape(self.caption)
+        return (
+            f'<figure class="ssrobust-figure" style="margin:0 0 1.2em 0">'
+            f'<img alt="{alt}" src="data:image/png;base64,{picture}" style="max-width:100%">'
+            f'<figcaption style="font-size:0.9em">{caption}</figcaption></figure>'
+        )
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/html": self.html(), "text/plain": self.alt}
+
+    @property
+    def title(self) -> str:
+        """The words above the figure, in one line."""
+        return " ".join(self.get_suptitle().split())
+
+    @property
+    def caption(self) -> str:
+        """The words below the figure, in one line: the data set, then the notes."""
+        return " ".join(self.get_supxlabel().split())
 
     @property
     def alt(self) -> str:
-        """Alternative text: the title and the caption in one line."""
-        return " ".join(f"{self.get_suptitle()} {self.get_supxlabel()}".split())
+        """The title and the caption in one line."""
+        return f"{self.title} {self.caption}".strip()
 
 
 def styled(function: Callable[P, R]) -> Callable[P, R]:

@@ -10,12 +10,30 @@ from matplotlib.transforms import blended_transform_factory
 
 from .canvas import StudyFigure, message_figure, styled
 from .sheets import Sheet
-from .style import FAINT, INK, WIDTH, arm_styles, corruption_title, format_p, p_colour, paper_label
+from .style import (
+    FAINT,
+    INK,
+    WIDTH,
+    arm_styles,
+    corruption_title,
+    format_p,
+    metric_title,
+    order_corruptions,
+    p_colour,
+    paper_label,
+    structure_title,
+)
 from .tidy import require_columns
 
 _COLUMNS = ["family", "metric", "condition", "arm", "reference", "n", "n_seeds", "unit"]
 _COLUMNS += ["difference", "note"]
 
+_FAMILY_WORDS = {
+    "clean": "Clean images",
+    "corruption": "Under each corruption, severities averaged",
+    "overall": "Mean over all corruptions",
+    "generalization": "Clean images of another centre",
+}
 _INTERVALS = {"units": ("ci_low", "ci_high"), "seeds": ("ci_low_seeds", "ci_high_seeds")}
 
 
@@ -73,7 +91,7 @@ def forest_plot(
             axes.text(0.01, y, text, transform=across, va="center", fontweight="bold", fontsize=10.5, zorder=5,
                       bbox={"facecolor": "white", "edgecolor": "none", "pad": 2})  # fmt: skip
             continue
-        axes.text(-0.02, y, text, transform=beside, ha="right", va="center", fontsize=10.5)
+        axes.text(-0.02, y, text, transform=beside, ha="right", va="center", fontsize=11)
         p = float(row[p_column]) if pd.notna(row[p_column]) else None
         axes.text(1.02, y, format_p(p), transform=beside, va="center", fontsize=10.5, color=p_colour(p),
                   fontweight="bold" if p is not None and p < 0.001 else "normal")  # fmt: skip
@@ -111,20 +129,26 @@ def _short(init: str) -> str:
 
 
 def _lines(comparisons: pd.DataFrame, *, several_pairs: bool) -> list[tuple[str, pd.Series | None]]:
-    """Rows of the plot: a heading per family, then its comparisons in the table's order."""
+    """Rows of the plot: a heading per family, then its comparisons by metric and corruption."""
     lines: list[tuple[str, pd.Series | None]] = []
-    for family, rows in comparisons.groupby("family", sort=False):
-        heading, pairs = str(family).replace("_", " "), rows[["arm", "reference"]].drop_duplicates()
+    rank = {name: turn for turn, name in enumerate(order_corruptions(comparisons["condition"]))}
+    families = [name for name in _FAMILY_WORDS if name in set(comparisons["family"])]
+    families += [name for name in comparisons["family"].unique() if name not in families]
+    for family in families:
+        rows = comparisons[comparisons["family"] == family]
+        rows = rows.assign(rank=rows["condition"].map(rank)).sort_values(["metric", "rank"], kind="stable")
+        heading, pairs = _FAMILY_WORDS.get(family, str(family).replace("_", " ")), rows[["arm", "reference"]]
+        pairs = pairs.drop_duplicates()
         if several_pairs and len(pairs) == 1:
             heading += f" ({_pair(rows.iloc[0])})"
         lines.append((heading, None))
         one_metric = rows["metric"].nunique() == 1 and str(rows["metric"].iloc[0]) in str(family)
         for _, row in rows.iterrows():
-            words = [corruption_title(row["condition"])]
-            if not one_metric:
-                words.append(str(row["metric"]).replace("_", " "))
+            words = [] if one_metric else [metric_title(str(row["metric"]), str(row.get("role", "home")))]
             if isinstance(row.get("structure"), str) and row["structure"]:
-                words.append(row["structure"].replace("_", " "))
+                words.append(structure_title(row["structure"]))
+            if row["condition"] not in ("clean", "all corruptions") or not words:
+                words.append(corruption_title(row["condition"]))
             if row.get("scope") == "severity":
                 words.append(f"severity {row['severity']}")
             if len(pairs) > 1:
@@ -134,7 +158,7 @@ def _lines(comparisons: pd.DataFrame, *, several_pairs: bool) -> list[tuple[str,
 
 
 def _pair(row: pd.Series) -> str:
-    return f"{row['arm']} against {row['reference']}".replace("_", " ")
+    return f"{_short(row['arm'])} against {_short(row['reference'])}"
 
 
 def _notes(comparisons: pd.DataFrame, margin: float | None, p_column: str, interval: str) -> list[str | None]:
@@ -148,9 +172,11 @@ def _notes(comparisons: pd.DataFrame, margin: float | None, p_column: str, inter
     ]
     seeds = sorted(comparisons["n_seeds"].dropna().astype(int).unique())
     return [
-        f"Pairs by {'; '.join(sizes)}." if sizes else None,
+        f"Paired by {'; '.join(sizes)}." if sizes else None,
         f"Seeds: {', '.join(map(str, seeds))}." if seeds else None,
-        f"Lines: 95 % interval over units{'' if interval == 'units' else ' and seeds'}; full marker: leaves out zero.",
+        "Lines: 95 % interval, "
+        + ("other patients or scans" if interval == "units" else "other patients or scans and other seeds")
+        + "; full marker: it leaves out zero.",
         f"p: {'Holm-corrected within a family' if p_column == 'p_holm' else 'uncorrected'}; red: p < 0.001.",
         f"Grey band: differences within {margin:g} count as none." if margin is not None else None,
     ]

@@ -67,16 +67,18 @@ def _tallest(images: Mapping, width: float) -> float:
 def severity_strip(
     images: Mapping[str, Mapping[int, np.ndarray]],
     strengths: Mapping[str, Mapping[int, str]] | None = None,
+    units: Mapping[str, str] | None = None,
     *,
     dataset: str,
     title: str = "From clean to severity 5",
 ) -> StudyFigure:
-    """One row per corruption, one column per severity 0 (clean) to 5; the strength in its unit below each picture.
+    """One row per corruption, one column per severity 0 (clean) to 5; the strength below each picture.
 
     Parameters
     ----------
     images : corruption -> severity (0 to 5) -> image (H, W) in [0, 1].
-    strengths : corruption -> severity -> words ('0.08', '25 photons').
+    strengths : corruption -> severity -> a short number ('0.08').
+    units : corruption -> what the number measures, beside the corruption's name.
 
     Raises
     ------
@@ -89,13 +91,12 @@ def severity_strip(
     names = order_corruptions(images)
     if not names:
         return message_figure(title, dataset, "No image to show.")
-    sheet = Sheet(left=0.5)
-    below = 0.2 if strengths else 0.0
+    sheet = Sheet()
+    below = 0.22 if strengths else 0.05
     boxes = {
-        name: sheet.row(6, _tallest(images[name], sheet.column_width(6)), above=0.25 * (name == names[0]), below=below)
-        for name in names
+        name: sheet.row(6, _tallest(images[name], sheet.column_width(6)), above=0.28, below=below) for name in names
     }
-    note = "Columns: severity; below: strength." if strengths else "Columns: severity."
+    note = "From left to right: clean, then severities 1 to 5" + ("; below: strength." if strengths else ".")
     figure = sheet.figure(title, dataset, [note])
     for name, places in boxes.items():
         for level, place in enumerate(places):
@@ -104,9 +105,12 @@ def severity_strip(
             picture(axes, np.full((8, 8), 0.93) if image is None else image)
             if image is None:
                 axes.text(0.5, 0.5, "not made", ha="center", va="center", transform=axes.transAxes, fontsize=10)
-            axes.set_xlabel((strengths or {}).get(name, {}).get(level, ""), fontsize=9.5, labelpad=2)
-            if name == names[0]:
-                axes.set_title("Clean" if level == 0 else str(level), fontsize=11, loc="center", pad=4)
+            strength = (strengths or {}).get(name, {}).get(level, "clean" if level == 0 else "")
+            axes.set_xlabel(strength if strengths else "", fontsize=10.5, labelpad=2)
             if level == 0:
-                axes.set_ylabel(corruption_title(name, wrap=True), fontsize=10.5)
+                unit = (units or {}).get(name, "")
+                heading = f"{corruption_title(name)}: {unit}" if unit else corruption_title(name)
+                axes.annotate(
+                    heading, (0, 1), (0, 5), xycoords="axes fraction", textcoords="offset points", fontsize=11
+                )
     return figure

@@ -70,7 +70,9 @@ def segmentation_cases(
     ]  # fmt: skip
     legend = sheet.strip(legend_rows(len(handles), 4))
     lacking = [paper_label(init) for init in arms if not any(init in case.predictions for case in cases)]
-    figure = sheet.figure(title, dataset, [f"Missing: {'; '.join(lacking)}." if lacking else None])
+    scored = any(case.dice for case in cases)
+    notes = ["Dice: mean over the structures of the whole scan." if scored else None]
+    figure = sheet.figure(title, dataset, [*notes, f"Missing: {'; '.join(lacking)}." if lacking else None])
     for row, case in enumerate(cases):
         panels: list[tuple] = [("Image and truth", case.image, case.truth, "")]
         if corrupted:

@@ -5,6 +5,8 @@ severity, score). Leaves: figures of one panel per corruption. Section 3.3 of th
 validation set so that performance stays above 0.49).
 """
 
+import textwrap
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -27,7 +29,7 @@ def _panels(figure: StudyFigure, names: list[str]) -> tuple[dict[str, Axes], Axe
 
 
 def _height(n_panels: int) -> float:
-    return 1.3 + 2.1 * -(-n_panels // _COLUMNS)
+    return 1.3 + 2.25 * -(-n_panels // _COLUMNS)
 
 
 @styled
@@ -71,15 +73,18 @@ def calibration_curves(
             axes.annotate(str(row.severity), (row.strength, row.score), (0, 7), textcoords="offset points",
                           ha="center", fontsize=10)  # fmt: skip
         axes.set_title(corruption_title(name))
-        axes.set_xlabel(str(levels["unit"].iloc[0]), fontsize=10.5)
+        axes.set_xlabel(textwrap.fill(str(levels["unit"].iloc[0]), 34), fontsize=10.5)
         axes.set_xlim(0, None)
         axes.set_ylim(0, 1.08)
         axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
         axes.locator_params(axis="x", nbins=5)
         axes.grid(True)
         if not reached:
-            axes.text(0.03, 0.06, "floor not reached", transform=axes.transAxes, fontsize=10.5, color=RED)
-    floors = ", ".join(f"{floor:g}" for floor in sorted(calibration["floor"].unique()))
+            low = float(levels["score"].max()) < 0.4  # the words keep clear of the points
+            axes.text(
+                0.03, 0.9 if low else 0.06, "floor not reached", transform=axes.transAxes, fontsize=10.5, color=RED
+            )
+    floors = ", ".join(f"{floor:.2g}" for floor in sorted(calibration["floor"].unique()))
     handles = [
         Line2D([], [], color=_LINE, marker="o", label="severity 1 to 5"),
         Line2D([], [], color=_LINE, marker="o", markerfacecolor="white", label="same, floor not reached"),
@@ -89,7 +94,8 @@ def calibration_curves(
         handles.append(Line2D([], [], color=FAINT, linewidth=1.0, label="strengths tried"))
     legend_strip(legend, handles, columns=1 if len(names) % _COLUMNS else 2)
     short = levels_missing(calibration)
-    return finish(figure, title, dataset, [f"Vertical: {score_name} on validation images.", short])
+    arms = "Vertical: mean over seeds of the weaker arm's"
+    return finish(figure, title, dataset, [f"{arms} {score_name} on validation images.", short])
 
 
 def levels_missing(calibration: pd.DataFrame) -> str | None:
@@ -108,6 +114,7 @@ def severity_curves(
     title: str = "Performance against severity",
     inits: list[str] | None = None,
     floor: float | None = None,
+    majority: float | None = None,
 ) -> StudyFigure:
     """Score against severity 0 (clean) to 5, one panel per corruption: mean over seeds, and the seeds' range as a band.
 
@@ -116,6 +123,7 @@ def severity_curves(
     scores : init, seed, corruption, severity, score; the rows of 'clean' (severity 0) start every panel's lines.
     metric : word on the axis.
     floor : performance that calibration kept, drawn as a line.
+    majority : accuracy of always giving the more frequent answer, drawn as a line.
     """
     require_columns(scores, ["init", "seed", "corruption", "severity", "score"], "scores")
     names = [name for name in order_corruptions(scores["corruption"]) if name != "clean"]
@@ -138,6 +146,8 @@ def severity_curves(
             axes.plot(table.index, table.mean(axis=1), color=style.colour, linestyle=style.line, marker=style.marker)
         if floor is not None:
             axes.axhline(floor, color=INK, linestyle=(0, (2, 2)), linewidth=1.0)
+        if majority is not None:
+            axes.axhline(majority, color=FAINT, linestyle=(0, (1, 1.5)), linewidth=1.4)
         axes.set_title(corruption_title(name))
         axes.set_xlim(-0.2, 5.2)
         axes.set_ylim(0, 1.02)
@@ -149,7 +159,10 @@ def severity_curves(
         for init, s in styles.items()
     ]
     if floor is not None:
-        handles.append(Line2D([], [], color=INK, linestyle=(0, (2, 2)), linewidth=1.0, label=f"floor {floor:g}"))
+        handles.append(Line2D([], [], color=INK, linestyle=(0, (2, 2)), linewidth=1.0, label=f"floor {floor:.2g}"))
+    if majority is not None:
+        look = {"color": FAINT, "linestyle": (0, (1, 1.5)), "linewidth": 1.4}
+        handles.append(Line2D([], [], label="always the more\nfrequent answer", **look))
     legend_strip(legend, handles, columns=1 if len(names) % _COLUMNS else 2)
     n_seeds = scores["seed"].nunique()
     spread = f"Lines: mean of {n_seeds} seeds; bands: their range." if n_seeds > 1 else "One seed: no spread to show."

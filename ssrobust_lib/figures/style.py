@@ -81,7 +81,7 @@ _FURTHER_ARM_STYLES = (
 _ARM_LABELS = {
     "scratch": "Normal training",
     "jigsaw": "Self-supervised (jigsaw)",
-    "scratch_aa": "A/A: normal training, other seeds",
+    "scratch_aa": "A/A: normal training again",
 }
 _CORRUPTION_TITLES = {
     "clean": "Clean",
@@ -169,6 +169,31 @@ def corruption_title(name: str, *, wrap: bool = False) -> str:
     """'gaussian_noise' -> 'Gaussian noise'; with `wrap`, one word a line (narrow columns)."""
     title = _CORRUPTION_TITLES.get(name, name.replace("_", " ").capitalize())
     return title.replace(" ", "\n") if wrap else title
+
+
+_METRIC_TITLES = {
+    "accuracy": "Accuracy",
+    "auroc": "AUROC",
+    "auroc placements": "AUROC (signed-rank test of placements)",
+    "dice": "Dice",
+    "missed": "Share of structures missed",
+}
+
+
+def metric_title(name: str, role: str = "home") -> str:
+    """Words for a metric; a gap is the change from clean images, or at another centre from the home set.
+
+    Examples
+    --------
+    >>> metric_title("auroc")
+    'AUROC'
+    >>> metric_title("dice gap", "external")
+    'Dice, change from the home set'
+    """
+    if name.endswith(" gap"):
+        origin = "clean images" if role == "home" else "the home set"
+        return f"{metric_title(name.removesuffix(' gap'))}, change from {origin}"
+    return _METRIC_TITLES.get(name, name.replace("_", " ").capitalize())
 
 
 def structure_title(name: str) -> str:

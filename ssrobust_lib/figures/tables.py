@@ -1,7 +1,8 @@
-"""Tables for the book: HTML that fits a phone, names its data set, and sets the paper's value beside ours.
+"""Tables for the book: HTML that fits a phone and names its data set.
 
 Enters: tidy frames. Leaves: an `HtmlTable`, which shows itself in a notebook; every text in it is escaped. A table
-wider than the screen scrolls inside its own box, so the page never does.
+wider than the screen scrolls inside its own box, so the page never does; one that is asked to stack shows each row as
+a card on a narrow screen (`book/_static/custom.css`). The tables of results are in `result_tables`.
 """
 
 import html
@@ -11,12 +12,12 @@ from typing import Any
 
 import pandas as pd
 
-from .style import paper_label
-from .tidy import require_columns
+from .style import RED
 
-_WRAPPER = "overflow-x:auto;max-width:100%;margin:0 0 1.2em 0"
+_WRAPPER = "max-width:100%;margin:0 0 1.2em 0"
+_SCROLL = "overflow-x:auto;max-width:100%"
 _TABLE = "border-collapse:collapse;font-size:0.95em;margin:0;width:auto"
-_CAPTION = "caption-side:top;text-align:left;padding:0 0 0.4em 0;font-weight:600;min-width:16em"
+_CAPTION = "margin:0 0 0.4em 0"
 _CELL = "padding:0.3em 0.7em;border-bottom:1px solid rgba(128,128,128,0.35);vertical-align:top"
 _HEAD = _CELL + ";border-bottom-width:2px;font-weight:600"
 _BADGE = "display:inline-block;padding:0.05em 0.55em;border-radius:0.7em;white-space:nowrap;font-weight:600;"
@@ -26,8 +27,14 @@ _TONES = {
     "open": "background:#e6e6e6;color:#333333",
 }
 
-#: How the words of a verdict are toned, and how the columns of a comparisons table are toned.
-VERDICT_TONES = {"holds": "good", "does not hold": "bad", "undecided": "open", "not tested": "open"}
+
+class Markup(str):
+    """Text of a cell that is HTML already: written as it is, so whoever makes it escapes what goes in."""
+
+
+def object_frame(rows: list[dict], columns: list[str]) -> pd.DataFrame:
+    """A frame that keeps `Markup` as it is: a column of text type would make plain text of it."""
+    return pd.DataFrame({column: pd.Series([row[column] for row in rows], dtype=object) for column in columns})
 
 
 @dataclass(frozen=True)
@@ -42,24 +49,6 @@ class HtmlTable:
 
     def __str__(self) -> str:
         return self.caption
-
-
-def mean_std(mean: float, std: float | None = None, *, digits: int = 3) -> str:
-    """'0.900 ± 0.037'; without a spread '0.739'; a missing mean is a dash.
-
-    Examples
-    --------
-    >>> mean_std(0.9, 0.037)
-    '0.900 ± 0.037'
-    >>> mean_std(0.7394)
-    '0.739'
-    >>> mean_std(float("nan"))
-    '–'
-    """
-    if mean is None or pd.isna(mean):
-        return "–"
-    text = f"{mean:.{digits}f}"
-    return text if std is None or pd.isna(std) else f"{text} ± {std:.{digits}f}"
 
 
 def _plain(value: Any, digits: int) -> str:
@@ -77,14 +66,41 @@ def _plain(value: Any, digits: int) -> str:
     return str(value)
 
 
-def _p_text(value: Any) -> str:
-    """A p-value as a table prints it: three significant digits, '< 0.0001' below that, a dash where there is none."""
+def p_text(value: Any) -> str:
+    """A p-value as a table prints it: two significant digits, '< 0.0001' below that, a dash where there is none.
+
+    Below 0.001 it is red, as in Figures 3 and 4 of the paper.
+
+    Examples
+    --------
+    >>> p_text(0.0423)
+    '0.042'
+    >>> p_text(float("nan"))
+    '–'
+    """
     if value is None or pd.isna(value):
         return "–"
-    return "< 0.0001" if value < 0.0001 else f"{value:.3g}"
+    text = "&lt; 0.0001" if value < 0.0001 else f"{value:.1g}" if value < 0.001 else f"{value:.2g}"
+    return Markup(f'<span style="color:{RED};font-weight:600">{text}</span>') if value < 0.001 else text
 
 
-P_FORMATS: dict[str, Callable[[Any], str]] = {"p": _p_text, "p_holm": _p_text}
+P_FORMATS: dict[str, Callable[[Any], str]] = {"p": p_text, "p_holm": p_text}
+
+
+def badge(text: str, tone: str) -> Markup:
+    """A word on a coloured ground; tone is 'good', 'bad' or 'open'."""
+    return Markup(f'<span style="{_BADGE}{_TONES[tone]}">{html.escape(text)}</span>')
+
+
+def small(text: str) -> Markup:
+    """A line in small print below the main words of a cell."""
+    return Markup(f'<br><span style="font-size:0.88em;opacity:0.85">{html.escape(text)}</span>') if text else Markup("")
+
+
+def folded(text: str, summary: str) -> Markup:
+    """Words behind a button."""
+    inside = html.escape(text)
+    return Markup(f'<details style="font-size:0.88em"><summary>{html.escape(summary)}</summary>{inside}</details>')
 
 
 def html_table(
@@ -97,6 +113,8 @@ def html_table(
     tones: Mapping[str, Mapping[str, str]] | None = None,
     note: str | None = None,
     digits: int = 3,
+    stacked: bool = False,
+    fold: str | None = None,
 ) -> HtmlTable:
     """Render a frame (its index is left out) as a table that scrolls within the page.
 
@@ -108,6 +126,8 @@ def html_table(
     headings : column -> words in the head; default: the column's name with spaces.
     formats : column -> function from a value to its text; default: `digits` decimals, thousands separated.
     tones : column -> value -> 'good', 'bad' or 'open': shown as a coloured badge (the words stay).
+    stacked : show each row as a card where the screen is narrow, for tables with long words.
+    fold : words of a button that the whole table hides behind; None shows it.
     note : a line below the table.
 
     Raises
@@ -128,112 +148,38 @@ def html_table(
                 raise ValueError(f"tones[{column!r}]: expected one of {', '.join(_TONES)}, got {tone!r}")
     full = caption.rstrip(".") + (f" ({dataset})" if dataset else "")
     numeric = {c: pd.api.types.is_numeric_dtype(frame[c]) and not pd.api.types.is_bool_dtype(frame[c]) for c in frame}
+    words = {c: html.escape((headings or {}).get(c, str(c).replace("_", " "))) for c in frame}
     head = "".join(
-        f'<th scope="col" style="{_HEAD};text-align:{"right" if numeric[c] else "left"}">'
-        f"{html.escape((headings or {}).get(c, str(c).replace('_', ' ')))}</th>"
-        for c in frame
+        f'<th scope="col" style="{_HEAD};text-align:{"right" if numeric[c] else "left"}">{words[c]}</th>' for c in frame
     )
     body = []
     for row in frame.to_dict("records"):
         cells = []
         for column, value in row.items():
             write = (formats or {}).get(column)
-            text = html.escape(write(value) if write else _plain(value, digits))
-            badge = (tones or {}).get(column, {}).get(str(value))
-            if badge:
-                text = f'<span style="{_BADGE}{_TONES[badge]}">{text}</span>'
-            short = ";white-space:nowrap" if len(text) <= 14 else ""  # keeps '0.900 ± 0.037' in one line
+            plain = value if isinstance(value, Markup) else write(value) if write else _plain(value, digits)
+            text = plain if isinstance(plain, Markup) else html.escape(plain)
+            tone = (tones or {}).get(column, {}).get(str(value))
+            if tone:
+                text = badge(str(plain), tone)
+            short = ";white-space:nowrap" if len(plain) <= 16 else ""  # keeps '0.900 ± 0.037' in one line
             side = ("right" if numeric[column] else "left") + short
-            cells.append(f'<td style="{_CELL};text-align:{side}">{text}</td>')
+            label = f' data-label="{words[column]}"' if stacked else ""
+            cells.append(f'<td{label} style="{_CELL};text-align:{side}">{text}</td>')
         body.append("<tr>" + "".join(cells) + "</tr>")
     if not body:
-        body.append(f'<tr><td colspan="{max(len(frame.columns), 1)}" style="{_CELL}">no row yet</td></tr>')
+        body.append(f'<tr><td colspan="{max(len(frame.columns), 1)}" style="{_CELL}">none</td></tr>')
     below = f'<p style="font-size:0.85em;margin:0.4em 0 0 0">{html.escape(note)}</p>' if note else ""
-    text = (
-        f'<div class="ssrobust-table" style="{_WRAPPER}" tabindex="0" role="region" aria-label="{html.escape(full)}">'
-        f'<table style="{_TABLE}"><caption style="{_CAPTION}">{html.escape(full)}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>{below}</div>"
+    source = f" <span>Data: {html.escape(dataset)}.</span>" if dataset else ""
+    title = f"<strong>{html.escape(caption.rstrip('.'))}.</strong>{source}"
+    kind = "ssrobust-table ssrobust-stacked" if stacked else "ssrobust-table"
+    inside = (
+        f'<div style="{_SCROLL}" tabindex="0" role="region" aria-label="{html.escape(full)}">'
+        f'<table style="{_TABLE}"><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>{below}'
     )
-    return HtmlTable(text, full)
-
-
-def paper_beside_ours(
-    ours: pd.DataFrame,
-    paper: pd.DataFrame,
-    caption: str,
-    *,
-    dataset: str,
-    paper_dataset: str = "the paper's own data",
-    digits: int = 3,
-    note: str | None = None,
-) -> HtmlTable:
-    """Results of each arm with the paper's value beside ours (Tables 1, 2 and 4 of the paper).
-
-    Parameters
-    ----------
-    ours : init, metric, mean, std (NaN where there is none), n, unit: one row per arm and metric.
-    paper : init, metric, mean, std. A pair that only one side has shows a dash on the other.
-    dataset, paper_dataset : on what each side was measured.
-    """
-    keys = ["init", "metric"]
-    require_columns(ours, [*keys, "mean", "std", "n", "unit"], "ours")
-    require_columns(paper, [*keys, "mean", "std"], "paper")
-    both = ours.merge(paper, on=keys, how="outer", suffixes=("", "_paper"), sort=False)
-    rank = {key: turn for turn, key in enumerate(zip(ours["metric"], ours["init"], strict=True))}
-    both["rank"] = [rank.get(key, len(rank)) for key in zip(both["metric"], both["init"], strict=True)]
-    both = both.sort_values("rank", kind="stable")
-    shown = pd.DataFrame(
-        {
-            "Metric": both["metric"],
-            "Arm": [paper_label(init) for init in both["init"]],
-            "Ours": [mean_std(m, s, digits=digits) for m, s in both[["mean", "std"]].to_numpy()],
-            "Paper": [mean_std(m, s, digits=digits) for m, s in both[["mean_paper", "std_paper"]].to_numpy()],
-            "n (ours)": ["–" if pd.isna(n) else f"{int(n):,} {unit}" for n, unit in both[["n", "unit"]].to_numpy()],
-        }
-    )
-    sources = f"Ours: {dataset}. Paper: {paper_dataset}."
-    return html_table(shown, caption, dataset=dataset, note=f"{sources} {note}" if note else sources, digits=digits)
-
-
-def paper_table(table: pd.DataFrame, caption: str, *, dataset: str, digits: int = 3) -> HtmlTable:
-    """`paper_beside_ours` for the tables of `ssrobust_lib.result_tables` (`table1`, `table2`, `table4`).
-
-    Parameters
-    ----------
-    table : init, metric, structure, value, std, n, unit, paper_value, paper_std.
-    """
-    require_columns(
-        table, ["init", "metric", "structure", "value", "std", "n", "unit", "paper_value", "paper_std"], "table"
-    )
-    metric = [
-        f"{m}, {s.replace('_', ' ')}" if s else m for m, s in zip(table["metric"], table["structure"], strict=True)
-    ]
-    ours = table.assign(metric=metric).rename(columns={"value": "mean"})
-    ours = ours[["init", "metric", "mean", "std", "n", "unit"]]
-    paper = table.assign(metric=metric, mean=table["paper_value"], std=table["paper_std"])
-    paper = paper[["init", "metric", "mean", "std"]]
-    return paper_beside_ours(ours, paper, caption, dataset=dataset, digits=digits)
-
-
-def verdict_table(
-    claims: pd.DataFrame,
-    caption: str,
-    *,
-    dataset: str,
-    columns: Mapping[str, str],
-    verdict: str = "verdict",
-    tones: Mapping[str, str],
-    note: str | None = None,
-) -> HtmlTable:
-    """The paper's claims with what was found for each; the verdict is a word on a coloured ground.
-
-    Parameters
-    ----------
-    claims : one row per claim.
-    columns : column of `claims` -> heading, in the order shown; other columns are left out.
-    verdict : the column that holds the verdict.
-    tones : verdict -> 'good' (as the paper says), 'bad' (the opposite) or 'open' (not decided).
-    """
-    require_columns(claims, [*columns, verdict], "claims")
-    badges = {verdict: tones} if verdict in columns else None
-    return html_table(claims[[*columns]], caption, dataset=dataset, headings=columns, tones=badges, note=note)
+    if fold:
+        caption_line = f'<p class="ssrobust-caption" style="{_CAPTION}">{title}</p>'
+        inside = f"<details><summary>{html.escape(fold)}</summary>{caption_line}{inside}</details>"
+    else:
+        inside = f'<p class="ssrobust-caption" style="{_CAPTION}">{title}</p>{inside}'
+    return HtmlTable(f'<div class="{kind}" style="{_WRAPPER}">{inside}</div>', full)

@@ -1,0 +1,259 @@
+"""Tables of results: the paper's value beside ours, every test with its n and interval, the verdict on each claim.
+
+Enters: the tables of `ssrobust_lib.result_tables`, `ssrobust_lib.comparisons` and `ssrobust_lib.claims`. Leaves: an
+`HtmlTable` in words: no column or set is called as in the code. Tables 1, 2 and 4 of the paper and its p-values.
+"""
+
+import html
+import re
+from collections.abc import Mapping
+
+import pandas as pd
+
+from .style import corruption_title, metric_title, order_arms, paper_label, structure_title
+from .tables import HtmlTable, Markup, badge, folded, html_table, object_frame, p_text, small
+from .tidy import require_columns
+
+#: Tone of each verdict's word.
+VERDICT_TONES = {"holds": "good", "does not hold": "bad", "undecided": "open", "not tested": "open"}
+
+_CONDITIONS = ("gaussian_noise", "shot_noise", "impulse_noise", "gaussian_blur")
+
+
+def mean_std(mean: float, std: float | None = None, *, digits: int = 3) -> str:
+    """'0.900 ± 0.037'; without a spread '0.739'; a missing mean is a dash.
+
+    Examples
+    --------
+    >>> mean_std(0.9, 0.037)
+    '0.900 ± 0.037'
+    >>> mean_std(0.7394)
+    '0.739'
+    >>> mean_std(float("nan"))
+    '–'
+    """
+    if mean is None or pd.isna(mean):
+        return "–"
+    text = f"{mean:.{digits}f}"
+    return text if std is None or pd.isna(std) else f"{text} ± {std:.{digits}f}"
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """A difference with its sign, a true minus, and no sign on what rounds to zero.
+
+    Examples
+    --------
+    >>> signed(0.0214), signed(-0.3), signed(-0.0001)
+    ('+0.021', '−0.300', '0.000')
+    """
+    text = f"{value:+.{digits}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "−")
+
+
+def interval_text(low: float, high: float, digits: int = 3) -> str:
+    """'[−0.010, +0.032]', or an empty text where there is no interval."""
+    return "" if pd.isna(low) or pd.isna(high) else f"[{signed(low, digits)}, {signed(high, digits)}]"
+
+
+def counted(n: int, word: str) -> str:
+    """'1 seed', '1,200 patients'."""
+    return f"{n:,} {word}" + ("" if n == 1 or word.endswith("s") else "s")
+
+
+def in_words(text: str, names: Mapping[str, str] | None = None) -> str:
+    """Put words for the names of sets, metrics and corruptions that the code uses.
+
+    Examples
+    --------
+    >>> in_words("kits19 dice, shot_noise 0.4", {"kits19": "KiTS19 phantoms"})
+    'KiTS19 phantoms Dice, shot noise 0.4'
+    """
+    words = {name: corruption_title(name).replace("Shot", "shot").replace("Impulse", "impulse") for name in _CONDITIONS}
+    words |= {"dice": "Dice", "auroc": "AUROC", "accuracy gap": "accuracy, change from clean"}
+    words |= {"dice gap": "Dice, change from clean", "-": "−"} | dict(names or {})
+    longest_first = sorted((word for word in words if word != "-"), key=len, reverse=True)
+    pattern = rf"\b(?:{'|'.join(map(re.escape, longest_first))})\b"
+    text = re.sub(pattern, lambda match: words[match.group()], text)
+    return re.sub(r"(?<![\w.])-(?=\d)", "−", text)
+
+
+def paper_table(
+    table: pd.DataFrame,
+    caption: str,
+    *,
+    dataset: str,
+    marks: Mapping[str, str] | None = None,
+    majority: float | None = None,
+    note: str | None = None,
+) -> HtmlTable:
+    """Each arm's score with the paper's beside it, for the tables of `ssrobust_lib.result_tables`.
+
+    Parameters
+    ----------
+    table : init, metric, structure, value, std, seed_min, seed_max, n_seeds, n, unit, paper_value, paper_std
+        (`table1`, `table2`, `table4`).
+    dataset : on what ours was measured.
+    marks : arm -> words set beside its name, such as 'pretext not learned (seed 0)'.
+    majority : accuracy of always giving the more frequent answer, a row of its own below the accuracies.
+    """
+    keys = ["init", "metric", "structure", "value", "std", "seed_min", "seed_max", "n_seeds", "n", "unit"]
+    require_columns(table, [*keys, "paper_value", "paper_std"], "table")
+    arms = order_arms(table["init"])
+    rows, one_metric = [], table["metric"].nunique() == 1
+    for (metric, structure), part in table.groupby(["metric", "structure"], sort=False):
+        parts = [metric_title(str(metric))] + ([structure_title(str(structure))] if structure else [])
+        score = ", ".join(parts[1:] if one_metric and structure and table["structure"].nunique() > 1 else parts)
+        by_arm = part.set_index("init")
+        for arm in [arm for arm in arms if arm in by_arm.index]:
+            row = by_arm.loc[arm]
+            several = row["n_seeds"] > 1
+            mark = (marks or {}).get(arm, "")
+            rows.append(
+                {
+                    "Score": score,
+                    "Arm": Markup(paper_label(arm) + small(mark)),
+                    "This run": mean_std(row["value"], row["std"] if metric == "dice" else None),
+                    "Seeds": f"{row['seed_min']:.3f} to {row['seed_max']:.3f}" if several else "one seed",
+                    "Paper": mean_std(row["paper_value"], row["paper_std"]),
+                    "n": counted(int(row["n"]), row["unit"]),
+                }
+            )
+        if metric == "accuracy" and majority is not None:
+            blank = {"Score": score, "Arm": "Always the more frequent answer", "Seeds": "–", "Paper": "–"}
+            rows.append(blank | {"This run": mean_std(majority), "n": rows[-1]["n"]})
+    dice = "± is the standard deviation over scans. " if (table["metric"] == "dice").any() else ""
+    words = f"{dice}Seeds: lowest to highest mean of a seed. The paper's values were measured on the paper's own data."
+    shown = object_frame(rows, ["Score", "Arm", "This run", "Seeds", "Paper", "n"])
+    if shown["n"].nunique() == 1:
+        words = f"n: {shown['n'].iloc[0]}. {words}"
+        shown = shown.drop(columns="n")
+    if shown["Score"].nunique() == 1:
+        words = f"{shown['Score'].iloc[0]}. {words}"
+        shown = shown.drop(columns="Score")
+    return html_table(shown, caption, dataset=dataset, note=f"{words} {note}" if note else words)
+
+
+def comparison_table(
+    comparisons: pd.DataFrame,
+    caption: str,
+    *,
+    dataset: str,
+    names: Mapping[str, str] | None = None,
+    marks: Mapping[str, str] | None = None,
+    paper: Mapping[tuple[str, str, str, str], str] | None = None,
+    fold: str | None = None,
+) -> HtmlTable:
+    """Tests in words: what was compared, both means, difference with interval, n, test and p-values.
+
+    Parameters
+    ----------
+    comparisons : rows of `ssrobust_lib.comparisons.compare_all`.
+    dataset : on what the scores were measured.
+    names : set -> short words, set below a row where several sets are in the table.
+    marks : arm -> words set beside its name.
+    paper : (task, role, metric, condition) -> what the paper reports there; adds a column.
+    fold : words of a button to hide the table behind.
+    """
+    wanted = ["task", "set", "role", "metric", "structure", "scope", "condition", "severity", "arm", "n", "n_seeds"]
+    wanted += ["unit", "mean_arm", "mean_reference", "difference", "ci_low", "ci_high", "ci_low_seeds"]
+    wanted += ["ci_high_seeds", "test", "statistic", "p", "p_holm", "note"]
+    require_columns(comparisons, wanted, "comparisons")
+    several_sets, arms = comparisons["set"].nunique() > 1, order_arms(comparisons["arm"])
+    over_seeds = comparisons["ci_low_seeds"].notna().any()
+    rows = []
+    for row in comparisons.to_dict("records"):
+        place = (names or {}).get(row["set"], row["set"]) if several_sets else ""
+        mark = (marks or {}).get(row["arm"], "")
+        arm = "; ".join(text for text in (paper_label(row["arm"]) if len(arms) > 1 else "", mark) if text)
+        missing = pd.isna(row["difference"])
+        wide = interval_text(row["ci_low_seeds"], row["ci_high_seeds"])
+        test = "" if pd.isna(row["statistic"]) else f"{row['test']}, statistic {row['statistic']:.4g}"
+        entry = {
+            "Score": Markup(compared_words(row) + small(place) + small(arm)),
+            "Arm": "–" if missing else f"{row['mean_arm']:.3f}",
+            "Normal": "–" if missing else f"{row['mean_reference']:.3f}",
+            "Difference [95 % interval]": "not measured"
+            if missing
+            else Markup(signed(row["difference"]) + small(interval_text(row["ci_low"], row["ci_high"]))),
+            "Other seeds, too": wide or "–",
+            "n": Markup(counted(int(row["n"]), row["unit"]) + small(counted(int(row["n_seeds"]), "seed"))),
+            "p": p_text(row["p"]),
+            "p (Holm)": p_text(row["p_holm"]),
+            "Test": Markup(folded("; ".join(text for text in (test, row["note"]) if text), "test"))
+            if test or row["note"]
+            else "–",
+            "Paper": (paper or {}).get((row["task"], row["role"], row["metric"], row["condition"]), "–"),
+        }
+        rows.append(entry)
+    left_out = ([] if over_seeds else ["Other seeds, too"]) + ([] if paper else ["Paper"])
+    columns = ["Score", "Arm", "Normal", "Difference [95 % interval]", "Other seeds, too", "n", "p", "p (Holm)", "Test"]
+    columns = [column for column in [*columns, "Paper"] if column not in left_out]
+    shown = object_frame(rows, columns)
+    arm_heading = paper_label(arms[0]).replace(" (jigsaw)", "") if len(arms) == 1 else "Arm"
+    headings = {"Arm": arm_heading, "Normal": "Normal training"}
+    units = " or ".join(f"{unit}s" for unit in dict.fromkeys(comparisons["unit"]))
+    note = f"Difference: arm minus normal training; pairs are {units}, seeds averaged first." if len(rows) else None
+    return html_table(shown, caption, dataset=dataset, headings=headings, note=note, stacked=True, fold=fold)
+
+
+def compared_words(row: Mapping) -> str:
+    """What a row of the comparisons table compares: 'Dice, left kidney, shot noise, severity 3'."""
+    words = [metric_title(row["metric"], row["role"])]
+    if row["structure"]:
+        words.append(structure_title(row["structure"]))
+    if row["scope"] != "clean":
+        words.append(corruption_title(row["condition"]).replace("All", "all"))
+    if row["scope"] == "severity":
+        words.append(f"severity {row['severity']}")
+    return ", ".join(words)
+
+
+def verdict_table(
+    claims: pd.DataFrame,
+    caption: str,
+    *,
+    dataset: str,
+    same: Mapping[str, str] | None = None,
+    names: Mapping[str, str] | None = None,
+    notes: bool = True,
+    fold: str | None = None,
+) -> HtmlTable:
+    """The paper's claims, what was found for each, and the verdict as a word on a coloured ground.
+
+    Parameters
+    ----------
+    claims : one arm's rows of `ssrobust_lib.claims.claim_table`.
+    same : claim -> verdict of the same rule on the A/A arm; adds a column.
+    names : set -> short words.
+    notes : put the notes behind a button in each row.
+    """
+    wanted = ["claim", "section", "quote", "paper", "this_run", "interval", "p_holm", "verdict", "mark", "note"]
+    require_columns(claims, wanted, "claims")
+    rows = []
+    for row in claims.to_dict("records"):
+        section = f"Section {row['section']}" if row["section"][:1].isdigit() else row["section"]
+        run = in_words(row["this_run"], names) or "–"
+        details = [f"95 % interval {in_words(row['interval'])}"] if row["interval"] else []
+        details += [] if pd.isna(row["p_holm"]) else [f"p (Holm) {row['p_holm']:.2g}"]
+        more = in_words(row["note"], names)
+        entry = {
+            "The paper says": Markup(f"“{_escaped(row['quote'])}”" + small(f"{section}: {row['paper']}")),
+            "This run": Markup(
+                _escaped(run)
+                + small("; ".join([*details, *([row["mark"]] if row["mark"] else [])]))
+                + (folded(more, "notes") if notes and more else "")
+            ),
+            "Verdict": badge(row["verdict"], VERDICT_TONES[row["verdict"]]),
+        }
+        if same is not None:
+            word = same.get(row["claim"], "not tested")
+            entry["A/A"] = badge(word, VERDICT_TONES[word])
+        rows.append(entry)
+    columns = ["The paper says", "This run", "Verdict", *(["A/A"] if same is not None else [])]
+    shown = object_frame(rows, columns)
+    note = "A/A: the same rule, applied to normal training against itself." if same is not None else None
+    return html_table(shown, caption, dataset=dataset, note=note, stacked=True, fold=fold)
+
+
+def _escaped(text: str) -> str:
+    return html.escape(text)

@@ -1,0 +1,108 @@
+"""Rehearsals: what of a profile stays, what shrinks, and that every part of the study is still there."""
+
+import math
+
+import pytest
+
+from ssrobust_lib.checks import check_profile
+from ssrobust_lib.config import PROFILES, load_profile
+from ssrobust_lib.phantoms.writers import PHANTOM_WRITERS
+from ssrobust_lib.plan import work
+from ssrobust_lib.rehearsal import PUBLISHED_SIZE, STEPS, rehearsal, write_rehearsal
+from ssrobust_lib.study import Study
+
+NAMES = sorted(path.stem for path in PROFILES.glob("*.yaml"))
+
+
+@pytest.fixture(params=NAMES)
+def pair(request):
+    profile = load_profile(request.param)
+    return profile, rehearsal(profile)
+
+
+def _trainings(profile):
+    for task in profile.tasks:
+        yield profile.finetune[task]
+        yield from (profile.pretext[task][arm].training for arm in profile.pretext_tasks)
+
+
+def test_what_decides_memory_and_code_paths_stays(pair):
+    profile, derived = pair
+    assert derived.networks == profile.networks
+    assert derived.arms == profile.arms
+    assert derived.corruptions == profile.corruptions
+    assert derived.evaluation == profile.evaluation
+    for task in profile.tasks:
+        before, after = profile.data[task], derived.data[task]
+        kept = ("set", "label", "image_size", "pixel_mm", "window_hu")
+        assert [getattr(after, field) for field in kept] == [getattr(before, field) for field in kept]
+        options = [[p.pretext[task][arm].options for arm in p.pretext_tasks] for p in pair]
+        assert options[0] == options[1]
+    assert [t.batch_size for t in _trainings(derived)] == [t.batch_size for t in _trainings(profile)]
+    assert [t.learning_rate for t in _trainings(derived)] == [t.learning_rate for t in _trainings(profile)]
+
+
+def test_every_training_has_two_steps_and_every_count_is_small(pair):
+    profile, derived = pair
+    assert derived.name == f"{profile.name}-rehearsal"
+    assert (derived.seeds, derived.threads, derived.devices) == (1, 1, 1)
+    for training in _trainings(derived):
+        assert (training.epochs, training.steps_per_epoch, training.max_steps) == (1, STEPS, STEPS)
+    assert all(data.validation + data.test <= 14 for data in derived.data.values())
+    assert derived.statistics.bootstrap <= 200
+    assert derived.statistics.margins == profile.statistics.margins
+
+
+def test_phantoms_stand_for_every_set_that_has_them(pair):
+    profile, derived = pair
+    named = {name for task in profile.tasks for name in profile.sets(task)}
+    assert set(derived.phantoms) == named & set(PHANTOM_WRITERS.names())
+    for name, options in derived.phantoms.items():
+        assert PUBLISHED_SIZE[name].items() <= options.items()
+
+
+def test_every_writer_has_a_published_size():
+    assert set(PUBLISHED_SIZE) == set(PHANTOM_WRITERS.names())
+
+
+def test_batches_are_full(pair):
+    profile, derived = pair
+    for task in derived.tasks:
+        data = derived.data[task]
+        if data.set not in derived.phantoms:
+            continue
+        scans = {name: options.get("n_scans", options.get("n_patients")) for name, options in derived.phantoms.items()}
+        train = scans[data.set] - data.validation - data.test
+        labelled = math.ceil(round(train * data.label_fraction, 9))
+        pool = train - labelled + sum(scans[choice.set] for choice in data.pretext_sets)
+        assert labelled == derived.finetune[task].batch_size
+        assert pool >= max(derived.pretext[task][arm].training.batch_size for arm in derived.pretext_tasks)
+
+
+def test_parts_of_a_set_chosen_by_metadata_appear_once():
+    profile = load_profile("paper")
+    gold = {"set": "visceral", "where": {"corpus": ["gold"]}, "name": "visceral_gold"}
+    organs = profile.data["organs"].model_dump(mode="json", exclude_unset=True)
+    organs["external_sets"] = [gold, *organs["external_sets"]]
+    data = {**profile.model_dump(mode="json", exclude_unset=True)["data"], "organs": organs}
+    derived = rehearsal(load_profile("paper", data=data))
+    assert derived.data["organs"].where == {}
+    assert [choice.set for choice in derived.data["organs"].external_sets] == ["kits19"]
+
+
+def test_sets_without_phantoms_stay_real():
+    derived = rehearsal(load_profile("real"))
+    assert derived.data["organs"].where == load_profile("real").data["organs"].where
+    assert derived.data["organs"].external_sets == load_profile("real").data["organs"].external_sets
+    assert set(derived.phantoms) == {"rsna"}
+
+
+def test_the_file_is_a_profile_that_passes_every_check(tmp_path):
+    path = write_rehearsal(load_profile("paper"), tmp_path)
+    assert path == tmp_path / "paper-rehearsal" / "profile.yaml"
+    derived = load_profile(path)
+    assert derived == rehearsal(load_profile("paper"))
+    check_profile(derived)
+    study = Study(derived, runs=tmp_path)
+    assert {cell.step for cell in study.all_cells} == {cell.step for cell in Study(load_profile("demo")).all_cells}
+    assert sum(work(study, cell).megabytes for cell in study.all_cells) < 1000
