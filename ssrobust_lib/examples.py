@@ -69,6 +69,12 @@ def arm_marks(study: "Study", task: str | None = None) -> dict[str, str]:
     return marks
 
 
+def task_marks(study: "Study") -> dict[tuple[str, str], str]:
+    """The marks of `arm_marks` by (task, arm), for tables that hold several tasks."""
+    tasks = study.profile.tasks
+    return {(task, arm): words for task in tasks for arm, words in arm_marks(study, task).items()}
+
+
 def pretext_mark(study: "Study", task: str | None = None) -> Markdown:
     """The same marks as a line of text, for below a figure; empty where all pretext tasks were learned."""
     from ssrobust_lib.figures import paper_label

@@ -1,7 +1,7 @@
 """From a finished run to its book: the generated texts, the summary figures, the executed notebooks, then rendering."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -57,7 +57,7 @@ def write_summary_figures(study: "Study", folder: Path) -> dict[str, str]:
         if there and metric == "accuracy":
             samples = study.table(study.cells("01_data", tasks=[task]), "samples")
             majority = data_report.majority_accuracy(samples)
-        words = {"metric": fig.metric_title(metric), "dataset": dataset, "title": title}
+        words: dict[str, Any] = {"metric": fig.metric_title(metric), "dataset": dataset, "title": title}
         unreached = examples.unreached_floors(study, task) if there else []
         figure = fig.corruption_bars(rows, tested, majority=majority, unreached=unreached, **words)
         (folder / f"{name}.png").write_bytes(figure.png(caption=False))
@@ -93,8 +93,15 @@ def _claims(study: "Study") -> str:
     parts = [str(readings.reading_claims(ours).data), str(examples.pretext_mark(study).data)]
     for arm, rows in ours.groupby("arm", sort=False):
         caption = f"The paper's claims: {fig.paper_label(str(arm))} against normal training"
-        shown = fig.verdict_table(rows, caption, dataset=dataset, same=aa or None, names=names, notes=False)
-        parts.append(f"```{{raw}} html\n{shown.html}\n```")
+        words: dict[str, Any] = {"dataset": dataset, "same": aa or None, "names": names, "notes": False}
+        main = rows["section"].str.startswith("3") & (rows["verdict"] != "not tested")
+        shown = [fig.verdict_table(rows[main], caption, **words)]
+        if not main.all():
+            button = (
+                f"{fig.counted(int((~main).sum()), 'further claim')}: abstract, conclusions, and what is not tested"
+            )
+            shown.append(fig.verdict_table(rows[~main], f"{caption}, continued", fold=button, **words))
+        parts += [f"```{{raw}} html\n{table.html}\n```" for table in shown]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

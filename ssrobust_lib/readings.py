@@ -107,10 +107,10 @@ def reading_transfer(transfer: pd.DataFrame) -> Markdown:
         one = rows[rows["seed"] == rows["seed"].iloc[0]]
         taken = one[one["status"] == "transferred"]
         if len(taken):
-            share = _percent(taken["parameters"].sum() / one["parameters"].sum())
+            numbers = f"{int(taken['parameters'].sum()):,} of {int(one['parameters'].sum()):,} numbers"
             lines.append(
                 f"- *{task}*, {paper_label(arm)}: {len(taken)} of {counted(len(one), 'tensor')} come from the pretext "
-                f"task, {share} of all {int(one['parameters'].sum()):,} numbers."
+                f"task, {numbers}."
             )
     return Markdown("\n".join([*lines, "- All other arms: every tensor starts from random weights."]))
 
@@ -167,7 +167,9 @@ def paper_says(printed: pd.DataFrame) -> dict[tuple[str, str, str, str], str]:
 def reading_corruptions(comparisons: pd.DataFrame, printed: pd.DataFrame, names: Mapping[str, str]) -> Markdown:
     """Where self-supervision is ahead, where significantly, and what the paper says of the same corruptions."""
     lines = []
-    for (task, arm), rows in comparisons.groupby(["task", "arm"], sort=False):
+    groups = dict(list(comparisons.groupby(["task", "arm"], sort=False)))
+    for task, arm in sorted(groups, key=lambda key: list(names).index(key[0])):
+        rows = groups[task, arm]
         by_name = {row["condition"]: row for row in rows.to_dict("records")}
         order = order_corruptions(by_name)
         ahead = [corruption_title(name) for name in order if by_name[name]["difference"] > 0]

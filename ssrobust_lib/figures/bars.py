@@ -5,6 +5,7 @@ Enters: a table of scores, one row per (init, seed, corruption, severity), colum
 """
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -129,7 +130,7 @@ def corruption_bars(
 
 def majority_line(axes: Axes, majority: float) -> Line2D:
     """Draw the accuracy of always giving the more frequent answer; return its legend handle."""
-    look = {"color": INK, "linestyle": (0, (1, 1.5)), "linewidth": 1.6}
+    look: dict[str, Any] = {"color": INK, "linestyle": (0, (1, 1.5)), "linewidth": 1.6}
     axes.axhline(majority, zorder=2, **look)
     return Line2D([], [], label=f"always the more frequent answer ({majority:.3f})", **look)
 

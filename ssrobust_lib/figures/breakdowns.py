@@ -114,7 +114,7 @@ def class_balance(samples: pd.DataFrame, *, dataset: str, title: str = "Labels i
         labelled = total - int(counts.loc[split, "no label"])
         share = f", {100 * positive / labelled:.1f} % with" if labelled else ""
         axes.annotate(f"{total:,}{share}", (total, row), (5, 0), textcoords="offset points", va="center", fontsize=11)
-    axes.set_yticks(range(len(splits)), [_PART_WORDS.get(split, split) for split in splits])
+    axes.set_yticks(range(len(splits)), [str(_PART_WORDS.get(split, split)) for split in splits])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(splits) - 0.5, -0.5)
     axes.set_xlim(0, float(start.max()) * 1.32)

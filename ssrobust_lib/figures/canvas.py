@@ -45,7 +45,7 @@ class StudyFigure(Figure):
         dpi : pixels per inch.
         caption : draw the caption below the picture; without it, it belongs beside the picture as text.
         """
-        label, stream = self._supxlabel, io.BytesIO()
+        label, stream = getattr(self, "_supxlabel", None), io.BytesIO()
         if label is not None:
             label.set_visible(caption)
             label.set_in_layout(caption)

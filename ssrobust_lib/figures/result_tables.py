@@ -10,13 +10,14 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from .style import corruption_title, metric_title, order_arms, paper_label, structure_title
+from .style import corruption_title, metric_title, order_arms, order_corruptions, paper_label, structure_title
 from .tables import HtmlTable, Markup, badge, folded, html_table, object_frame, p_text, small
 from .tidy import require_columns
 
 #: Tone of each verdict's word.
 VERDICT_TONES = {"holds": "good", "does not hold": "bad", "undecided": "open", "not tested": "open"}
 
+_METRIC_ORDER = ("accuracy", "auroc", "auroc placements", "dice", "missed", "accuracy gap", "dice gap")
 _CONDITIONS = ("gaussian_noise", "shot_noise", "impulse_noise", "gaussian_blur")
 
 
@@ -139,7 +140,7 @@ def comparison_table(
     *,
     dataset: str,
     names: Mapping[str, str] | None = None,
-    marks: Mapping[str, str] | None = None,
+    marks: Mapping[tuple[str, str], str] | None = None,
     paper: Mapping[tuple[str, str, str, str], str] | None = None,
     fold: str | None = None,
 ) -> HtmlTable:
@@ -150,7 +151,7 @@ def comparison_table(
     comparisons : rows of `ssrobust_lib.comparisons.compare_all`.
     dataset : on what the scores were measured.
     names : set -> short words, set below a row where several sets are in the table.
-    marks : arm -> words set beside its name.
+    marks : (task, arm) -> words set beside the arm's name, such as 'pretext not learned (seed 0)'.
     paper : (task, role, metric, condition) -> what the paper reports there; adds a column.
     fold : words of a button to hide the table behind.
     """
@@ -159,41 +160,59 @@ def comparison_table(
     wanted += ["ci_high_seeds", "test", "statistic", "p", "p_holm", "note"]
     require_columns(comparisons, wanted, "comparisons")
     several_sets, arms = comparisons["set"].nunique() > 1, order_arms(comparisons["arm"])
-    over_seeds = comparisons["ci_low_seeds"].notna().any()
     rows = []
-    for row in comparisons.to_dict("records"):
+    for row in _in_order(comparisons).to_dict("records"):
         place = (names or {}).get(row["set"], row["set"]) if several_sets else ""
-        mark = (marks or {}).get(row["arm"], "")
+        mark = (marks or {}).get((row["task"], row["arm"]), "")
         arm = "; ".join(text for text in (paper_label(row["arm"]) if len(arms) > 1 else "", mark) if text)
         missing = pd.isna(row["difference"])
         wide = interval_text(row["ci_low_seeds"], row["ci_high_seeds"])
         test = "" if pd.isna(row["statistic"]) else f"{row['test']}, statistic {row['statistic']:.4g}"
+        told = "; ".join(text for text in (test, row["note"]) if text)
+        holm = "" if pd.isna(row["p_holm"]) else f"Holm {row['p_holm']:.2g}"
+        intervals = small(interval_text(row["ci_low"], row["ci_high"])) + small(f"with seeds {wide}" if wide else "")
         entry = {
             "Score": Markup(compared_words(row) + small(place) + small(arm)),
             "Arm": "–" if missing else f"{row['mean_arm']:.3f}",
             "Normal": "–" if missing else f"{row['mean_reference']:.3f}",
-            "Difference [95 % interval]": "not measured"
-            if missing
-            else Markup(signed(row["difference"]) + small(interval_text(row["ci_low"], row["ci_high"]))),
-            "Other seeds, too": wide or "–",
+            "Difference [95 % interval]": "not measured" if missing else Markup(signed(row["difference"]) + intervals),
             "n": Markup(counted(int(row["n"]), row["unit"]) + small(counted(int(row["n_seeds"]), "seed"))),
-            "p": p_text(row["p"]),
-            "p (Holm)": p_text(row["p_holm"]),
-            "Test": Markup(folded("; ".join(text for text in (test, row["note"]) if text), "test"))
-            if test or row["note"]
-            else "–",
+            "p": Markup(p_text(row["p"]) + small(holm) + (folded(told, "test") if told else "")),
             "Paper": (paper or {}).get((row["task"], row["role"], row["metric"], row["condition"]), "–"),
         }
+        if row["structure"]:
+            entry["Paper"] = "–"
         rows.append(entry)
-    left_out = ([] if over_seeds else ["Other seeds, too"]) + ([] if paper else ["Paper"])
-    columns = ["Score", "Arm", "Normal", "Difference [95 % interval]", "Other seeds, too", "n", "p", "p (Holm)", "Test"]
-    columns = [column for column in [*columns, "Paper"] if column not in left_out]
+    columns = ["Score", "Arm", "Normal", "Difference [95 % interval]", "n", "p", "Paper"]
     shown = object_frame(rows, columns)
+    if not paper or (shown["Paper"] == "–").all():
+        shown = shown.drop(columns="Paper")
     arm_heading = paper_label(arms[0]).replace(" (jigsaw)", "") if len(arms) == 1 else "Arm"
     headings = {"Arm": arm_heading, "Normal": "Normal training"}
     units = " or ".join(f"{unit}s" for unit in dict.fromkeys(comparisons["unit"]))
-    note = f"Difference: arm minus normal training; pairs are {units}, seeds averaged first." if len(rows) else None
+    note = (
+        f"Difference: arm minus normal training; pairs are {units}, seeds averaged first. p as it is, below it after "
+    )
+    note += (
+        "Holm's correction. The paper's values were measured on the paper's own data."
+        if paper
+        else "Holm's correction."
+    )
     return html_table(shown, caption, dataset=dataset, headings=headings, note=note, stacked=True, fold=fold)
+
+
+def _in_order(comparisons: pd.DataFrame) -> pd.DataFrame:
+    """Rows by metric, set, structure, scope and corruption; the A/A arm below the others."""
+    metrics = [*_METRIC_ORDER, *sorted(set(comparisons["metric"]).difference(_METRIC_ORDER))]
+    conditions = order_corruptions(comparisons["condition"])
+    ranks = {
+        "by_metric": comparisons["metric"].map(metrics.index),
+        "by_scope": comparisons["scope"].map({"clean": 0, "all corruptions": 1, "corruption": 2}).fillna(3),
+        "by_condition": comparisons["condition"].map(conditions.index),
+        "by_arm": (comparisons["arm"] == "scratch_aa").astype(int),
+    }
+    by = ["by_metric", "set", "by_scope", "by_condition", "by_arm"]
+    return comparisons.assign(**ranks).sort_values(by, kind="stable")
 
 
 def compared_words(row: Mapping) -> str:
@@ -223,35 +242,42 @@ def verdict_table(
     Parameters
     ----------
     claims : one arm's rows of `ssrobust_lib.claims.claim_table`.
-    same : claim -> verdict of the same rule on the A/A arm; adds a column.
+    same : claim -> verdict of the same rule on the A/A arm, set below the verdict.
     names : set -> short words.
     notes : put the notes behind a button in each row.
     """
-    wanted = ["claim", "section", "quote", "paper", "this_run", "interval", "p_holm", "verdict", "mark", "note"]
+    wanted = [
+        "claim",
+        "section",
+        "quote",
+        "compares",
+        "paper",
+        "this_run",
+        "interval",
+        "p_holm",
+        "verdict",
+        "mark",
+        "note",
+    ]
     require_columns(claims, wanted, "claims")
     rows = []
     for row in claims.to_dict("records"):
         section = f"Section {row['section']}" if row["section"][:1].isdigit() else row["section"]
-        run = in_words(row["this_run"], names) or "–"
         details = [f"95 % interval {in_words(row['interval'])}"] if row["interval"] else []
         details += [] if pd.isna(row["p_holm"]) else [f"p (Holm) {row['p_holm']:.2g}"]
-        more = in_words(row["note"], names)
-        entry = {
-            "The paper says": Markup(f"“{_escaped(row['quote'])}”" + small(f"{section}: {row['paper']}")),
-            "This run": Markup(
-                _escaped(run)
-                + small("; ".join([*details, *([row["mark"]] if row["mark"] else [])]))
-                + (folded(more, "notes") if notes and more else "")
-            ),
-            "Verdict": badge(row["verdict"], VERDICT_TONES[row["verdict"]]),
-        }
+        details += [row["mark"]] if row["mark"] else []
+        run = Markup(_escaped(in_words(row["this_run"], names) or "–") + small("; ".join(details)))
+        if notes and row["note"]:
+            run = Markup(run + folded(in_words(row["note"], names), "notes"))
+        verdict = badge(row["verdict"], VERDICT_TONES[row["verdict"]])
         if same is not None:
-            word = same.get(row["claim"], "not tested")
-            entry["A/A"] = badge(word, VERDICT_TONES[word])
-        rows.append(entry)
-    columns = ["The paper says", "This run", "Verdict", *(["A/A"] if same is not None else [])]
-    shown = object_frame(rows, columns)
-    note = "A/A: the same rule, applied to normal training against itself." if same is not None else None
+            verdict = Markup(verdict + small(f"A/A: {same.get(row['claim'], 'not tested')}"))
+        quote = (
+            f"“{_escaped(row['quote'])}”" + small(f"{section}: {row['paper']}") + small(f"Tested: {row['compares']}")
+        )
+        rows.append({"The paper says": Markup(quote), "This run": run, "Verdict": verdict})
+    shown = object_frame(rows, ["The paper says", "This run", "Verdict"])
+    note = "A/A: verdict of the same rule on normal training against itself." if same is not None else None
     return html_table(shown, caption, dataset=dataset, note=note, stacked=True, fold=fold)
 
 

@@ -6,13 +6,14 @@ validation set so that performance stays above 0.49).
 """
 
 import textwrap
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from .canvas import StudyFigure, finish, legend_strip, message_figure, new_figure, styled
-from .style import FAINT, INK, RED, arm_styles, corruption_title, order_corruptions, paper_label
+from .style import FAINT, RED, arm_styles, corruption_title, order_corruptions, paper_label
 from .tidy import choose_arms, missing_runs, require_columns
 
 _COLUMNS = 2
@@ -145,7 +146,7 @@ def severity_curves(
                               linewidth=0)  # fmt: skip
             axes.plot(table.index, table.mean(axis=1), color=style.colour, linestyle=style.line, marker=style.marker)
         if floor is not None:
-            axes.axhline(floor, color=INK, linestyle=(0, (2, 2)), linewidth=1.0)
+            axes.axhline(floor, color=RED, linestyle=(0, (4, 2)), linewidth=1.2)
         if majority is not None:
             axes.axhline(majority, color=FAINT, linestyle=(0, (1, 1.5)), linewidth=1.4)
         axes.set_title(corruption_title(name))
@@ -159,9 +160,9 @@ def severity_curves(
         for init, s in styles.items()
     ]
     if floor is not None:
-        handles.append(Line2D([], [], color=INK, linestyle=(0, (2, 2)), linewidth=1.0, label=f"floor {floor:.2g}"))
+        handles.append(Line2D([], [], color=RED, linestyle=(0, (4, 2)), linewidth=1.2, label=f"floor {floor:.2g}"))
     if majority is not None:
-        look = {"color": FAINT, "linestyle": (0, (1, 1.5)), "linewidth": 1.4}
+        look: dict[str, Any] = {"color": FAINT, "linestyle": (0, (1, 1.5)), "linewidth": 1.4}
         handles.append(Line2D([], [], label="always the more\nfrequent answer", **look))
     legend_strip(legend, handles, columns=1 if len(names) % _COLUMNS else 2)
     n_seeds = scores["seed"].nunique()

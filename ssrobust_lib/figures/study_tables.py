@@ -7,7 +7,7 @@ paper.
 import pandas as pd
 
 from .style import corruption_title, order_arms, order_corruptions, paper_label
-from .tables import HtmlTable, html_table
+from .tables import HtmlTable, Markup, folded, html_table
 
 
 def transfer_table(transfer: pd.DataFrame, caption: str, *, dataset: str) -> HtmlTable:
@@ -35,12 +35,21 @@ def severity_table(severities: pd.DataFrame, caption: str, *, dataset: str) -> H
             "corruption": [corruption_title(name) for name in order],
             "severity 5": rows["words"],
             "score": rows["score"],
-            "floor": ["reached" if reached else "not reached" for reached in rows["reached_floor"]],
-            "because": ["; ".join(c for c in said[name] if c not in everywhere) or "–" for name in order],
+            "floor": pd.Series(
+                [
+                    Markup(_floor_words(row.reached_floor, [c for c in said[row.corruption] if c not in everywhere]))
+                    for row in rows.itertuples()
+                ],
+                dtype=object,
+            ),
         }
     )
     floor = f"Score: weaker arm, validation images. Floor: {rows['floor'].iloc[0]:.3g}." if len(rows) else None
-    return html_table(shown, caption, dataset=dataset, note=floor, stacked=True)
+    return html_table(shown, caption, dataset=dataset, note=floor)
+
+
+def _floor_words(reached: bool, why: list[str]) -> str:
+    return ("reached" if reached else "not reached") + (folded("; ".join(why), "why") if why else "")
 
 
 def note_clauses(note: str) -> list[str]:

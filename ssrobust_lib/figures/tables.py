@@ -157,9 +157,9 @@ def html_table(
         cells = []
         for column, value in row.items():
             write = (formats or {}).get(column)
-            plain = value if isinstance(value, Markup) else write(value) if write else _plain(value, digits)
-            text = plain if isinstance(plain, Markup) else html.escape(plain)
-            tone = (tones or {}).get(column, {}).get(str(value))
+            plain: str = value if isinstance(value, Markup) else write(value) if write else _plain(value, digits)
+            text: str = plain if isinstance(plain, Markup) else html.escape(str(plain))
+            tone = (tones or {}).get(column, {}).get(str(value), "")
             if tone:
                 text = badge(str(plain), tone)
             short = ";white-space:nowrap" if len(plain) <= 16 else ""  # keeps '0.900 ± 0.037' in one line
