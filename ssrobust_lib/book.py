@@ -21,7 +21,17 @@ import yaml
 
 from ssrobust_lib.book_checks import check_book, screenshots
 
-__all__ = ["FIGURES", "GENERATED", "BookError", "build_book", "check_book", "missing_files", "pages", "screenshots"]
+__all__ = [
+    "FIGURES",
+    "GENERATED",
+    "PAGE_NOTE",
+    "BookError",
+    "build_book",
+    "check_book",
+    "missing_files",
+    "pages",
+    "screenshots",
+]
 
 GENERATED = ("banner.md", "claim_table.md", "summary_classification.md", "summary_segmentation.md", "run_table.md")
 """Texts that the prose includes from `generated/`: on which images the numbers were computed, the verdict on each claim
@@ -189,7 +199,9 @@ def fold_code(notebook: dict) -> None:
     for cell in notebook["cells"]:
         if "parameters" in tags(cell) and injected:
             tags(cell).append("remove-cell")
-        elif cell.get("cell_type") == "code" and {"parameters", "injected-parameters", "report"} & set(tags(cell)):
+        elif cell.get("cell_type", "code") == "code" and {"parameters", "injected-parameters", "report"} & set(
+            tags(cell)
+        ):
             tags(cell).append("hide-input")
 
 

@@ -137,6 +137,19 @@ def majority_accuracy(samples: pd.DataFrame, split: str = "test", data_set: str 
     return max(share, 1 - share)
 
 
+def majority_note(study: "Study") -> str | None:
+    """A line on the accuracy of always giving the more frequent answer, for every set of X-rays that is tested."""
+    if "pneumonia" not in study.profile.tasks:
+        return None
+    from ssrobust_lib.examples import short_names
+
+    samples, names = study.table(trained.data_cell(study, "pneumonia"), "samples"), short_names(study)
+    data = study.profile.data["pneumonia"]
+    places = [(data.label, "test"), *((choice.label, "external") for choice in data.external_sets)]
+    shares = [f"{majority_accuracy(samples, split, label):.3f} ({names[label]})" for label, split in places]
+    return f"Accuracy of always giving the more frequent answer: {', '.join(shares)}."
+
+
 def phantom_realism(study: "Study", n: int = 300) -> tuple[pd.DataFrame, float]:
     """How the X-ray phantoms of a run compare with real radiographs, measured on their files.
 

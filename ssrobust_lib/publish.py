@@ -78,7 +78,7 @@ def generated_texts(study: "Study") -> dict[str, str]:
 
 
 def _claims(study: "Study") -> str:
-    from ssrobust_lib import examples, readings
+    from ssrobust_lib import data_report, examples, readings
     from ssrobust_lib import figures as fig
     from ssrobust_lib.claims import claim_table
     from ssrobust_lib.config import AA_ARM
@@ -94,6 +94,7 @@ def _claims(study: "Study") -> str:
     for arm, rows in ours.groupby("arm", sort=False):
         caption = f"The paper's claims: {fig.paper_label(str(arm))} against normal training"
         words: dict[str, Any] = {"dataset": dataset, "same": aa or None, "names": names, "notes": False}
+        words["note"] = data_report.majority_note(study)
         main = rows["section"].str.startswith("3") & (rows["verdict"] != "not tested")
         shown = [fig.verdict_table(rows[main], caption, **words)]
         if not main.all():

@@ -11,7 +11,7 @@ from IPython.display import Markdown
 from ssrobust_lib.data_report import PARTS
 from ssrobust_lib.figures import (
     HtmlTable,
-    corruption_title,
+    corruption_word,
     counted,
     format_p,
     html_table,
@@ -172,13 +172,13 @@ def reading_corruptions(comparisons: pd.DataFrame, printed: pd.DataFrame, names:
         rows = groups[task, arm]
         by_name = {row["condition"]: row for row in rows.to_dict("records")}
         order = order_corruptions(by_name)
-        ahead = [corruption_title(name) for name in order if by_name[name]["difference"] > 0]
-        red = [corruption_title(name) for name in order if by_name[name]["p"] < 0.001]
-        kept = [corruption_title(name) for name in order if by_name[name]["p_holm"] < 0.05]
+        ahead = [corruption_word(name) for name in order if by_name[name]["difference"] > 0]
+        red = [corruption_word(name) for name in order if by_name[name]["p"] < 0.001]
+        kept = [corruption_word(name) for name in order if by_name[name]["p_holm"] < 0.05]
         figure = "Figure 3" if task == "pneumonia" else "Figure 4"
         theirs = printed[(printed["source"] == figure) & (printed["direction"] == "+")]
         strong = printed[(printed["source"] == figure) & (printed["p"] <= 0.001)]
-        strong_names = [corruption_title(name) for name in order_corruptions(strong["condition"])]
+        strong_names = [corruption_word(name) for name in order_corruptions(strong["condition"])]
         lines.append(
             f"- *{task}* ({names[task]}): {paper_label(arm)} has the higher mean in {len(ahead)} of "
             f"{counted(len(rows), 'corruption')} ({_list(ahead)}); p < 0.001 in {_list(red)}; p < 0.05 after Holm's "
@@ -194,7 +194,7 @@ def reading_calibration(severities: pd.DataFrame) -> Markdown:
     for task, rows in severities.groupby("task", sort=False):
         last = rows[rows["severity"] == rows["severity"].max()]
         unreached = [
-            corruption_title(name) for name in order_corruptions(last.loc[~last["reached_floor"], "corruption"])
+            corruption_word(name) for name in order_corruptions(last.loc[~last["reached_floor"], "corruption"])
         ]
         reached = int(last["reached_floor"].sum())
         text = f"- *{task}*: {reached} of {counted(len(last), 'corruption')} bring the score down to the floor"

@@ -14,6 +14,7 @@ from ssrobust_lib import book_texts
 from ssrobust_lib.book import (
     FIGURES,
     GENERATED,
+    PAGE_NOTE,
     BookError,
     build_book,
     check_book,
@@ -21,6 +22,7 @@ from ssrobust_lib.book import (
     missing_files,
     pages,
     screenshots,
+    separate_pictures,
 )
 from ssrobust_lib.book_checks import WIDTHS, book_pages
 from ssrobust_lib.browser import find_chromium
@@ -157,6 +159,37 @@ def test_fold_code_keeps_defaults_of_a_notebook_that_ran_by_itself() -> None:
     assert notebook["cells"][1]["metadata"].get("tags", []) == []
 
 
+def test_code_that_shows_results_is_folded_and_code_that_computes_is_not() -> None:
+    def code(*tags: str) -> dict:
+        return {"cell_type": "code", "metadata": {"tags": list(tags)}}
+
+    notebook = {"cells": [code("report"), code(), {"cell_type": "markdown", "metadata": {"tags": ["report"]}}]}
+    fold_code(notebook)
+    assert [cell["metadata"]["tags"] for cell in notebook["cells"]] == [["report", "hide-input"], [], ["report"]]
+
+
+def test_every_notebook_says_below_its_title_what_it_was_computed_on(parts: dict, tmp_path: Path) -> None:
+    note = book_texts.page_note(load_profile("smoke"))
+    with_note = parts | {"generated": parts["generated"] | {PAGE_NOTE: note}}
+    html = build_book(**with_note, destination=tmp_path / "html").parent
+    for name in ("01_one", "02_two"):
+        assert "not on the paper" in (html / "notebooks" / f"{name}.html").read_text()
+
+
+def test_pictures_inside_pages_become_files_that_open(tmp_path: Path) -> None:
+    png = picture(tmp_path / "bars.png")
+    page = tmp_path / "html" / "notebooks" / "01_one.html"
+    page.parent.mkdir(parents=True)
+    image = f'<img alt="Bars" src="data:image/png;base64,{_base64(png)}" style="max-width:100%">'
+    page.write_text(f"<article>{image}</article>")
+    separate_pictures(tmp_path / "html")
+    (written,) = (tmp_path / "html" / "_images").glob("*.png")
+    assert written.read_bytes() == png.read_bytes()
+    address = f"../_images/{written.name}"
+    expected = f'<a href="{address}"><img alt="Bars" src="{address}" style="max-width:100%"></a>'
+    assert page.read_text() == f"<article>{expected}</article>"
+
+
 def test_nothing_is_fetched_from_a_network_by_any_script(html: Path) -> None:
     assert "THEBE" not in (html / "index.html").read_text()
     assert (html / "_static" / "mathjax" / "tex-chtml.js").is_file()
@@ -240,7 +273,9 @@ def test_damaged_missing_and_heavy_files_are_found(damaged: Path) -> None:
 
 def test_links_and_words_that_are_no_faults_are_left_alone(damaged: Path) -> None:
     before = check_book(damaged, widths=())
-    harmless = '<a href="https://arxiv.org/abs/2105.06986">x</a><code>??</code><table><tr><td>nanometre</td></tr></table>'
+    harmless = (
+        '<a href="https://arxiv.org/abs/2105.06986">x</a><code>??</code><table><tr><td>nanometre</td></tr></table>'
+    )
     insert(damaged / "index.html", harmless + "<p>An Error: as a word of prose.</p>")
     assert check_book(damaged, widths=()) == before
 

@@ -6,6 +6,8 @@ import pytest
 
 from ssrobust_lib.checks import check_profile
 from ssrobust_lib.config import PROFILES, load_profile
+from ssrobust_lib.datasets import index_samples, read_image
+from ssrobust_lib.datasets.manifest import load_manifest
 from ssrobust_lib.phantoms.writers import PHANTOM_WRITERS
 from ssrobust_lib.plan import work
 from ssrobust_lib.rehearsal import PUBLISHED_SIZE, STEPS, rehearsal, write_rehearsal
@@ -63,6 +65,18 @@ def test_phantoms_stand_for_every_set_that_has_them(pair):
 
 def test_every_writer_has_a_published_size():
     assert set(PUBLISHED_SIZE) == set(PHANTOM_WRITERS.names())
+
+
+@pytest.mark.parametrize("name", sorted(set(PUBLISHED_SIZE) - {"rsna"}))
+def test_loaders_read_slices_so_far_apart(tmp_path, name):
+    size = PUBLISHED_SIZE[name]
+    coarse = {**size, "pixel_mm": 4 * size["pixel_mm"], "matrix": size["matrix"] // 4}
+    root = PHANTOM_WRITERS[name](tmp_path / name, n_scans=3, seed=1, **coarse)
+    manifest = load_manifest(name)
+    samples, left_out = index_samples(manifest, root)
+    assert len(samples) == 3 and left_out.empty
+    for row in samples.to_dict("records"):
+        assert read_image(manifest.loader, root, row).hu.std() > 100
 
 
 def test_batches_are_full(pair):

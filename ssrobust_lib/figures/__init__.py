@@ -31,6 +31,7 @@ from .study_tables import best_epochs, note_clauses, severity_table, transfer_ta
 from .style import (
     arm_styles,
     corruption_title,
+    corruption_word,
     format_p,
     metric_title,
     order_arms,
@@ -58,6 +59,7 @@ __all__ = [
     "corruption_bars",
     "corruption_examples",
     "corruption_title",
+    "corruption_word",
     "counted",
     "ct_sheet",
     "forest_plot",

@@ -59,7 +59,7 @@ def training_curves(
         _spread(loss, rows, "val_loss", colour=style.colour, line=style.line, marker=style.marker)
         _spread(score, rows, "val_score", colour=style.colour, line=style.line, marker=style.marker)
     if chance is not None:
-        score.axhline(chance, color=INK, linestyle=(0, (2, 2)), linewidth=1.2)
+        score.axhline(chance, color=INK, linestyle=(0, (6, 3)), linewidth=1.2)
     for axes, name in ((loss, "Loss"), (score, f"Validation: {score_name}")):
         axes.set_title(name)
         axes.set_xlabel("Epoch")
@@ -71,7 +71,7 @@ def training_curves(
     ]
     handles.append(Line2D([], [], color=FAINT, linestyle=":", label="training loss"))
     if chance is not None:
-        handles.append(Line2D([], [], color=INK, linestyle=(0, (2, 2)), linewidth=1.2, label=f"chance ({chance:.3g})"))
+        handles.append(Line2D([], [], color=INK, linestyle=(0, (6, 3)), linewidth=1.2, label=f"chance ({chance:.3g})"))
     legend_strip(figure.add_subplot(grid[0, :]), handles)
     n_seeds = curves["seed"].nunique()
     spread = f"Thick: mean of {n_seeds} seeds; band: their range." if n_seeds > 1 else "One seed: no spread to show."

@@ -86,7 +86,7 @@ def jigsaw_examples(
     boxes = []
     for turn, puzzle in enumerate(puzzles):
         height, across = reassemble(puzzle.tiles, puzzle.truth, gap).shape
-        boxes.append(sheet.row(3, width * height / across, above=0.27 * (turn == 0), below=0.22))
+        boxes.append(sheet.row(3, width * height / across, above=0.34 * (turn == 0), below=0.22))
     figure = sheet.figure(title, dataset, [note])
     grid = [[sheet.place(box) for box in places] for places in boxes]
     for row, puzzle in zip(grid, puzzles, strict=True):

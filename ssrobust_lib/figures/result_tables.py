@@ -10,13 +10,16 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from .style import corruption_title, metric_title, order_arms, order_corruptions, paper_label, structure_title
+from ssrobust_lib.config import AA_ARM
+
+from .style import corruption_word, metric_title, order_arms, order_corruptions, paper_label, structure_title
 from .tables import HtmlTable, Markup, badge, folded, html_table, object_frame, p_text, small
 from .tidy import require_columns
 
 #: Tone of each verdict's word.
 VERDICT_TONES = {"holds": "good", "does not hold": "bad", "undecided": "open", "not tested": "open"}
 
+_P_WORDS = "Below p: the same after Holm's correction within its family."
 _METRIC_ORDER = ("accuracy", "auroc", "auroc placements", "dice", "missed", "accuracy gap", "dice gap")
 _CONDITIONS = ("gaussian_noise", "shot_noise", "impulse_noise", "gaussian_blur")
 
@@ -69,7 +72,7 @@ def in_words(text: str, names: Mapping[str, str] | None = None) -> str:
     >>> in_words("kits19 dice, shot_noise 0.4", {"kits19": "KiTS19 phantoms"})
     'KiTS19 phantoms Dice, shot noise 0.4'
     """
-    words = {name: corruption_title(name).replace("Shot", "shot").replace("Impulse", "impulse") for name in _CONDITIONS}
+    words = {name: corruption_word(name) for name in _CONDITIONS}
     words |= {"dice": "Dice", "auroc": "AUROC", "accuracy gap": "accuracy, change from clean"}
     words |= {"dice gap": "Dice, change from clean", "-": "−"} | dict(names or {})
     longest_first = sorted((word for word in words if word != "-"), key=len, reverse=True)
@@ -131,7 +134,7 @@ def paper_table(
     if shown["Score"].nunique() == 1:
         words = f"{shown['Score'].iloc[0]}. {words}"
         shown = shown.drop(columns="Score")
-    return html_table(shown, caption, dataset=dataset, note=f"{words} {note}" if note else words)
+    return html_table(shown, caption, dataset=dataset, note=f"{words} {note}" if note else words, stacked=True)
 
 
 def comparison_table(
@@ -142,6 +145,8 @@ def comparison_table(
     names: Mapping[str, str] | None = None,
     marks: Mapping[tuple[str, str], str] | None = None,
     paper: Mapping[tuple[str, str, str, str], str] | None = None,
+    main: str = "",
+    note: str | None = None,
     fold: str | None = None,
 ) -> HtmlTable:
     """Tests in words: what was compared, both means, difference with interval, n, test and p-values.
@@ -153,6 +158,8 @@ def comparison_table(
     names : set -> short words, set below a row where several sets are in the table.
     marks : (task, arm) -> words set beside the arm's name, such as 'pretext not learned (seed 0)'.
     paper : (task, role, metric, condition) -> what the paper reports there; adds a column.
+    main : name of the one structure that another centre's mean is about.
+    note : a further line below the table.
     fold : words of a button to hide the table behind.
     """
     wanted = ["task", "set", "role", "metric", "structure", "scope", "condition", "severity", "arm", "n", "n_seeds"]
@@ -172,15 +179,15 @@ def comparison_table(
         holm = "" if pd.isna(row["p_holm"]) else f"Holm {row['p_holm']:.2g}"
         intervals = small(interval_text(row["ci_low"], row["ci_high"])) + small(f"with seeds {wide}" if wide else "")
         entry = {
-            "Score": Markup(compared_words(row) + small(place) + small(arm)),
-            "Arm": "–" if missing else f"{row['mean_arm']:.3f}",
-            "Normal": "–" if missing else f"{row['mean_reference']:.3f}",
+            "Score": Markup(compared_words(row, main) + small(place) + small(arm)),
+            "Arm": "–" if missing else f"{row['mean_arm']:.3f}".replace("-", "−"),
+            "Normal": "–" if missing else f"{row['mean_reference']:.3f}".replace("-", "−"),
             "Difference [95 % interval]": "not measured" if missing else Markup(signed(row["difference"]) + intervals),
             "n": Markup(counted(int(row["n"]), row["unit"]) + small(counted(int(row["n_seeds"]), "seed"))),
             "p": Markup(p_text(row["p"]) + small(holm) + (folded(told, "test") if told else "")),
             "Paper": (paper or {}).get((row["task"], row["role"], row["metric"], row["condition"]), "–"),
         }
-        if row["structure"]:
+        if row["structure"] or row["arm"] == AA_ARM:
             entry["Paper"] = "–"
         rows.append(entry)
     columns = ["Score", "Arm", "Normal", "Difference [95 % interval]", "n", "p", "Paper"]
@@ -190,15 +197,10 @@ def comparison_table(
     arm_heading = paper_label(arms[0]).replace(" (jigsaw)", "") if len(arms) == 1 else "Arm"
     headings = {"Arm": arm_heading, "Normal": "Normal training"}
     units = " or ".join(f"{unit}s" for unit in dict.fromkeys(comparisons["unit"]))
-    note = (
-        f"Difference: arm minus normal training; pairs are {units}, seeds averaged first. p as it is, below it after "
-    )
-    note += (
-        "Holm's correction. The paper's values were measured on the paper's own data."
-        if paper
-        else "Holm's correction."
-    )
-    return html_table(shown, caption, dataset=dataset, headings=headings, note=note, stacked=True, fold=fold)
+    words = [f"Difference: arm minus normal training; pairs are {units}, seeds averaged first.", _P_WORDS]
+    words += ["The paper's values were measured on the paper's own data."] if "Paper" in shown else []
+    below = " ".join([*words, *([note] if note else [])])
+    return html_table(shown, caption, dataset=dataset, headings=headings, note=below, stacked=True, fold=fold)
 
 
 def _in_order(comparisons: pd.DataFrame) -> pd.DataFrame:
@@ -209,19 +211,19 @@ def _in_order(comparisons: pd.DataFrame) -> pd.DataFrame:
         "by_metric": comparisons["metric"].map(metrics.index),
         "by_scope": comparisons["scope"].map({"clean": 0, "all corruptions": 1, "corruption": 2}).fillna(3),
         "by_condition": comparisons["condition"].map(conditions.index),
-        "by_arm": (comparisons["arm"] == "scratch_aa").astype(int),
+        "by_arm": (comparisons["arm"] == AA_ARM).astype(int),
     }
     by = ["by_metric", "set", "by_scope", "by_condition", "by_arm"]
     return comparisons.assign(**ranks).sort_values(by, kind="stable")
 
 
-def compared_words(row: Mapping) -> str:
+def compared_words(row: Mapping, main: str = "") -> str:
     """What a row of the comparisons table compares: 'Dice, left kidney, shot noise, severity 3'."""
     words = [metric_title(row["metric"], row["role"])]
-    if row["structure"]:
-        words.append(structure_title(row["structure"]))
+    if row["structure"] or (main and row["metric"] in ("dice", "missed")):
+        words.append(structure_title(row["structure"] or main))
     if row["scope"] != "clean":
-        words.append(corruption_title(row["condition"]).replace("All", "all"))
+        words.append(corruption_word(row["condition"]))
     if row["scope"] == "severity":
         words.append(f"severity {row['severity']}")
     return ", ".join(words)
@@ -235,6 +237,7 @@ def verdict_table(
     same: Mapping[str, str] | None = None,
     names: Mapping[str, str] | None = None,
     notes: bool = True,
+    note: str | None = None,
     fold: str | None = None,
 ) -> HtmlTable:
     """The paper's claims, what was found for each, and the verdict as a word on a coloured ground.
@@ -245,6 +248,7 @@ def verdict_table(
     same : claim -> verdict of the same rule on the A/A arm, set below the verdict.
     names : set -> short words.
     notes : put the notes behind a button in each row.
+    note : a further line below the table.
     """
     wanted = [
         "claim",
@@ -277,8 +281,9 @@ def verdict_table(
         )
         rows.append({"The paper says": Markup(quote), "This run": run, "Verdict": verdict})
     shown = object_frame(rows, ["The paper says", "This run", "Verdict"])
-    note = "A/A: verdict of the same rule on normal training against itself." if same is not None else None
-    return html_table(shown, caption, dataset=dataset, note=note, stacked=True, fold=fold)
+    words = ["A/A: verdict of the same rule on normal training against itself."] if same is not None else []
+    below = " ".join([*words, *([note] if note else [])])
+    return html_table(shown, caption, dataset=dataset, note=below or None, stacked=True, fold=fold)
 
 
 def _escaped(text: str) -> str:

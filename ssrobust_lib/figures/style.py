@@ -171,6 +171,12 @@ def corruption_title(name: str, *, wrap: bool = False) -> str:
     return title.replace(" ", "\n") if wrap else title
 
 
+def corruption_word(name: str) -> str:
+    """'shot_noise' -> 'shot noise', for within a sentence; Gauss keeps his capital."""
+    title = corruption_title(name)
+    return title if title.startswith("Gaussian") else title[0].lower() + title[1:]
+
+
 _METRIC_TITLES = {
     "accuracy": "Accuracy",
     "auroc": "AUROC",
