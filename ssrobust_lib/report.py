@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+from ssrobust_lib.config import PROJECT
 from ssrobust_lib.fingerprint import PACKAGE, settings_key
 from ssrobust_lib.notebook_parameters import NOTEBOOKS, SECTIONS
 from ssrobust_lib.study import Study
@@ -16,7 +17,9 @@ def reports(study: Study) -> dict[str, Path]:
 
 
 def _shown_by() -> list[str]:
-    files = [*sorted((PACKAGE / "figures").glob("*.py")), PACKAGE / "readings.py", PACKAGE / "report.py"]
+    names = ("claims", "data_report", "examples", "paper", "readings", "report", "result_tables")
+    files = [*sorted((PACKAGE / "figures").glob("*.py")), *(PACKAGE / f"{name}.py" for name in names)]
+    files += sorted((PROJECT / "book").glob("paper_*"))
     return [_content(path) for path in files]
 
 

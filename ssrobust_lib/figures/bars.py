@@ -132,7 +132,7 @@ def majority_line(axes: Axes, majority: float) -> Line2D:
     """Draw the accuracy of always giving the more frequent answer; return its legend handle."""
     look: dict[str, Any] = {"color": INK, "linestyle": (0, (1, 1.5)), "linewidth": 1.6}
     axes.axhline(majority, zorder=2, **look)
-    return Line2D([], [], label=f"always the more frequent answer ({majority:.3f})", **look)
+    return Line2D([], [], label=f"more frequent answer ({majority:.3f})", **look)
 
 
 def _p_values(comparisons: pd.DataFrame | None, arm: str, reference: str, p_column: str) -> dict[str, float]:
