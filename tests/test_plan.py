@@ -5,7 +5,7 @@ import re
 import pytest
 
 from ssrobust_lib import cli, plan
-from ssrobust_lib.config import load_profile
+from ssrobust_lib.config import Training, load_profile
 from ssrobust_lib.plan import plan_text, seconds, work
 from ssrobust_lib.study import STEPS, Study
 
@@ -60,7 +60,7 @@ def test_work_grows_with_what_there_is_to_do(demo):
 
 
 def test_steps_are_bounded_as_the_training_bounds_them():
-    training = load_profile("demo").finetune["organs"].model_copy(update={"epochs": 10, "batch_size": 4})
+    training = Training(epochs=10, batch_size=4)
     assert plan._steps(9, training) == 30
     assert plan._steps(9, training.model_copy(update={"steps_per_epoch": 5})) == 50
     assert plan._steps(9, training.model_copy(update={"max_steps": 7})) == 7
