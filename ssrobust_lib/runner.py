@@ -73,7 +73,6 @@ def _execute(notebook: Path, executed: Path, values: dict[str, Any], profile: Pr
     os.environ.update(
         {name: str(profile.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     )
-    os.environ["SSROBUST_CELL"] = what
     import papermill
     from papermill.exceptions import PapermillExecutionError
 

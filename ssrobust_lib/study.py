@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from ssrobust_lib import store
-from ssrobust_lib.config import AA_ARM, PROJECT, REFERENCE_ARM, Profile, load_profile
+from ssrobust_lib.config import PROJECT, Profile, load_profile
 from ssrobust_lib.fingerprint import code_key, settings_key
 from ssrobust_lib.registry import unknown_name
 
@@ -272,8 +272,3 @@ _SINGULAR = {
 def open_study(profile: str, *, read_only: bool = False, **sections: Any) -> Study:
     """Open a study as a notebook does: a profile, with the sections that the notebook was given as parameters."""
     return Study(load_profile(profile, **sections), read_only=read_only)
-
-
-def is_self_supervised(arm: str) -> bool:
-    """Whether an arm starts from a pretext task."""
-    return arm not in (REFERENCE_ARM, AA_ARM)
