@@ -148,8 +148,12 @@ class Profile(_Section):
         for corruption in self.corruptions:
             if corruption not in CORRUPTION_NAMES:
                 raise ValueError(f"corruptions: {unknown_name('corruption', corruption, list(CORRUPTION_NAMES))}")
+        if not self.corruptions or len(set(self.corruptions)) != len(self.corruptions):
+            raise ValueError(f"corruptions: expected at least one and each once, got {list(self.corruptions)}")
         if REFERENCE_ARM not in self.arms or len(set(self.arms)) != len(self.arms):
             raise ValueError(f"arms: expected distinct names with {REFERENCE_ARM!r} among them, got {list(self.arms)}")
+        if not self.pretext_tasks:
+            raise ValueError(f"arms: expected a pretext task to compare with {REFERENCE_ARM!r}, got {list(self.arms)}")
         for task in self.data:
             unset = [arm for arm in self.pretext_tasks if arm not in self.pretext[task]]
             if unset:

@@ -100,6 +100,9 @@ def _strata(samples: pd.DataFrame, groups: pd.Series, stratify: Sequence[str]) -
 
 def _draw(strata: pd.Series, counts: dict[str, int], generator: np.random.Generator, rest: str) -> dict[str, str]:
     """Give each group (index of `strata`) a split: `counts` groups each, stratified; the rest goes to `rest`."""
+    if sum(counts.values()) >= len(strata):
+        asked = " + ".join(f"{split} {count}" for split, count in counts.items())
+        raise ValueError(f"{asked} leave none of {len(strata)} labelled patients (or rows) to train on: choose fewer")
     members = {name: list(generator.permutation(np.array(group.index))) for name, group in strata.groupby(strata)}
     chosen: dict[str, str] = {}
     for split, count in counts.items():

@@ -12,11 +12,13 @@ from tiny_profile import CORRUPTIONS
 
 from ssrobust_lib import finetuning, store
 from ssrobust_lib.cells import calibrate, resuming, trained
+from ssrobust_lib.cells import data as data_cell
 from ssrobust_lib.cells import finetune as finetune_cell
 from ssrobust_lib.cells import pretext as pretext_cell
 from ssrobust_lib.cells.data import labelled_ids, pretext_ids
 from ssrobust_lib.cells.trained import shared_structures
 from ssrobust_lib.comparisons import COLUMNS
+from ssrobust_lib.config import ProfileError
 from ssrobust_lib.study import Study
 from ssrobust_lib.training_state import CURVE_COLUMNS
 from ssrobust_lib.unit_scores import CLASSIFICATION_COLUMNS, SEGMENTATION_COLUMNS
@@ -254,6 +256,14 @@ def test_fine_tuning_reads_the_labels_of_its_subset_and_of_validation_alone(tiny
     finetune_cell.compute(tiny_study, cell, tmp_path)
     kept = tiny_study.folder_of(cell) / "model.safetensors"
     assert (tmp_path / "model.safetensors").read_bytes() == kept.read_bytes()
+
+
+def test_a_set_of_which_nothing_can_be_read_stops_the_cell():
+    samples = pd.DataFrame({"sample_id": ["a/1", "b/1", "b/2"], "set": ["a", "b", "b"]})
+    problems = pd.DataFrame({"sample_id": ["b/1", "b/2"], "path": ["1.nii", "2.nii"], "reason": ["cut off", "empty"]})
+    with pytest.raises(ProfileError, match=r"none of its 2 images could be read; the first: b/1 \(1\.nii\): cut off"):
+        data_cell.check_readable(samples, samples[:1], problems)
+    data_cell.check_readable(samples, samples[:2], problems[1:])
 
 
 # ---- arms ----------------------------------------------------------------------------------------------------------

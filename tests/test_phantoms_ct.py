@@ -13,8 +13,8 @@ from ssrobust_lib.datasets import LOADERS, VISCERAL_STRUCTURES
 from ssrobust_lib.phantoms import ct, ct_files, shapes
 from ssrobust_lib.phantoms.ct_anatomy import KIDNEY_TUMOUR, LABELS, LIVER_TUMOUR, build_parts
 from ssrobust_lib.phantoms.ct_parts import draw_patient
-from ssrobust_lib.phantoms.ct_sets import MARKER, DirectoryTakenError, build_set
 from ssrobust_lib.phantoms.ct_thorax import draw_nodules
+from ssrobust_lib.phantoms.sets import MARKER, DirectoryTakenError, build_set
 from ssrobust_lib.registry import UnknownNameError
 
 TINY = {"pixel_mm": 11.0, "slice_mm": 30.0, "matrix": 40, "seed": 5}

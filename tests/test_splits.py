@@ -67,6 +67,11 @@ def test_split_by_patient_keeps_patients_whole_and_counts(seed: int, val: float,
     assert abs(positive["test"] - patients["test"] / 3) <= 1
 
 
+def test_a_split_that_leaves_nobody_to_train_on_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"test 50 \+ val 10 leave none of 60 labelled patients"):
+        split_by_patient(make_samples(), val=10, test=50, seed=0)
+
+
 def test_split_depends_on_the_seed_and_not_on_the_order_of_rows() -> None:
     samples = make_samples()
     first = split_by_patient(samples, val=6, test=12, seed=1)

@@ -43,6 +43,7 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
         shown(0, text="decoding")
         problems = build_cache(samples, cache_folder, sources, _settings(profile, task), workers=workers)
     cache = open_cache(cache_folder)
+    check_readable(samples, cache.rows, problems)
     samples = _split(profile, task, samples, cache.rows)
     rows = cache.rows.drop(columns="split").merge(samples[["sample_id", "split"]], on="sample_id", how="left")
     store.write_table(cache_folder / "rows.parquet", rows)
@@ -130,6 +131,17 @@ def _in_part(samples: pd.DataFrame, part: str) -> pd.DataFrame:
     if part == "external":
         return samples[samples["has_label"]].assign(split="external").reset_index(drop=True)
     return samples.assign(split=pd.NA)
+
+
+def check_readable(samples: pd.DataFrame, rows: pd.DataFrame, problems: pd.DataFrame) -> None:
+    """Raise if a set has no readable image at all: one is left out and listed, a whole set means a wrong folder."""
+    for label in samples["set"].unique():
+        if not (rows["set"] == label).any():
+            ours = problems[problems["sample_id"].isin(samples.loc[samples["set"] == label, "sample_id"])]
+            raise ProfileError(
+                f"{label}: none of its {(samples['set'] == label).sum()} images could be read; "
+                f"the first: {ours.iloc[0]['sample_id']} ({ours.iloc[0]['path']}): {ours.iloc[0]['reason']}"
+            )
 
 
 def _split(profile: Profile, task: str, samples: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:

@@ -15,8 +15,8 @@ from ssrobust_lib.datasets.structures import VISCERAL_STRUCTURES
 from ssrobust_lib.phantoms.ct import LIVER_KERNEL, LUNG_KERNEL, SHARP_KERNEL, SOFT_KERNEL, Grid, grid_over, render
 from ssrobust_lib.phantoms.ct_anatomy import KIDNEY_TUMOUR, LABELS, LIVER_TUMOUR
 from ssrobust_lib.phantoms.ct_parts import Patient, draw_patient
-from ssrobust_lib.phantoms.ct_sets import Options, Progress, Rows, build_set
 from ssrobust_lib.phantoms.ct_thorax import draw_nodules
+from ssrobust_lib.phantoms.sets import Options, Progress, Rows, build_set
 from ssrobust_lib.seeds import derive_seed
 
 VERSION = 1  # of the anatomy and the files; a change of either makes old folders stale
@@ -54,11 +54,11 @@ def write_visceral_phantoms(
     seed : decides everything, with the patient's number and the grid.
     first_patient : number of the first patient.
     incomplete : so many scans, the last ones, end above the bladder, and its mask is missing.
-    workers, progress : see ct_sets.build_set.
+    workers, progress : see sets.build_set.
 
     Returns
     -------
-    The folder. Raises as ct_sets.build_set does, and ValueError for an impossible grid.
+    The folder. Raises as sets.build_set does, and ValueError for an impossible grid.
     """
     if not 0 <= incomplete <= n_scans:
         raise ValueError(f"expected incomplete between 0 and n_scans ({n_scans}), got {incomplete}")

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import numpy as np
 
-from ssrobust_lib.phantoms.ct_sets import Options, Progress, Rows, build_set
+from ssrobust_lib.phantoms.sets import Options, Progress, Rows, build_set
 from ssrobust_lib.phantoms.xray import SMALLEST, Film, Patient, draw_patient, render
 from ssrobust_lib.seeds import derive_seed
 
@@ -48,7 +48,7 @@ def write_rsna_phantoms(
     n_patients : radiographs.
     size : pixels along an edge, 32 to 4096 (published: 1024).
     seed : decides everything, with the patient's number and the size.
-    workers, progress : see ct_sets.build_set.
+    workers, progress : see sets.build_set.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def write_rsna_phantoms(
     ValueError
         If a number is out of range.
     DirectoryTakenError, OSError
-        As ct_sets.build_set does: the folder holds other files, or a file cannot be written.
+        As sets.build_set does: the folder holds other files, or a file cannot be written.
     """
     if n_patients < 1:
         raise ValueError(f"expected n_patients of 1 or more, got {n_patients}")
