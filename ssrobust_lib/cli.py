@@ -9,9 +9,21 @@ from typing import Any
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; what the user can mend is told in one line, without a traceback."""
-    chosen = _read(sys.argv[1:] if arguments is None else arguments)
+    """Run one command, a cell or report in the run's warm process if there is one; its exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     signal.signal(signal.SIGTERM, _stop)
+    if arguments[:1] in (["run-cell"], ["run-report"]):
+        from ssrobust_lib.warm import hand_over
+
+        code = hand_over(arguments)
+        if code is not None:
+            return code
+    return run(arguments)
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command here; what the user can mend is told in one line, without a traceback."""
+    chosen = _read(arguments)
     try:
         return chosen.run(chosen) or 0
     except KeyboardInterrupt:

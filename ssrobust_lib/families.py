@@ -85,7 +85,8 @@ def correct_families(
             smallest = smallest_signed_rank_p(int(table.at[k, "n"]))
             if str(table.at[k, "test"]).startswith("Wilcoxon signed-rank") and smallest * n_tests > 0.05:
                 n = table.at[k, "n"]
-                text = f"smallest attainable p with {n} units is {smallest:.2g}, {n_tests} test(s) in the family"
+                tests = "1 test" if n_tests == 1 else f"{n_tests} tests"
+                text = f"smallest attainable p with {n} units is {smallest:.2g}, {tests} in the family"
                 notes[k] = _join(notes[k], text)
     return table.assign(family=family.astype(str), p_holm=p_holm, note=notes)
 

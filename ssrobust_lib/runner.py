@@ -67,12 +67,7 @@ def run_report(location: str, notebook: str) -> Path:
 
 def _execute(notebook: Path, executed: Path, values: dict[str, Any], profile: Profile, *, what: str) -> None:
     check_parameters(notebook, values)
-    from ssrobust_lib.devices import KERNEL_ENVIRONMENT
-
-    os.environ.update(KERNEL_ENVIRONMENT)  # the kernel inherits it: malloc reads its settings when a process starts
-    os.environ.update(
-        {name: str(profile.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    )
+    os.environ.update(_kernel_environment(profile))
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
@@ -91,6 +86,14 @@ def _execute(notebook: Path, executed: Path, values: dict[str, Any], profile: Pr
         raise RunError(f"{what}: {error.ename}: {error.evalue}\n  the notebook as far as it came: {executed}") from None
     except OSError as error:  # such as a full disk
         raise RunError(f"{what}: its notebook {executed} cannot be executed or written: {error}") from error
+
+
+def _kernel_environment(profile: Profile) -> dict[str, str]:
+    """Settings that malloc and the numeric libraries read when a process starts; kernels inherit them."""
+    from ssrobust_lib.devices import KERNEL_ENVIRONMENT
+
+    libraries = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return KERNEL_ENVIRONMENT | dict.fromkeys(libraries, str(profile.threads))
 
 
 def run_study(location: str, *, cores: int | None = None, extra: list[str] | None = None) -> Study:
@@ -127,7 +130,9 @@ def _snakemake(study: Study, location: str, cores: int, extra: list[str], lock: 
         "--rerun-incomplete",
     ]
     command += ["--rerun-triggers", "mtime", "--keep-going", "--latency-wait", "10", *extra]
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), **_kernel_environment(study.profile)}
+    if not any(option in " ".join(extra) for option in ("--executor", "--profile")):  # jobs run on this machine
+        command = [sys.executable, "-m", "ssrobust_lib.warm", *command]
     with open(log, "w") as output:
         # the workflow holds the run's lock too, so that a run whose watcher was killed is not started twice
         options: dict[str, Any] = {"env": environment, "start_new_session": True, "pass_fds": (lock,)}

@@ -341,5 +341,6 @@ class TestFormulas:
 
     def test_strengths_are_described_in_physical_terms(self):
         assert CORRUPTIONS["shot_noise"].describe(60**-0.5) == "60 photons at full intensity"
+        assert CORRUPTIONS["shot_noise"].describe(1.0) == "1 photon at full intensity"
         assert CORRUPTIONS["gaussian_blur"].describe(3 / 224) == "sigma 3 pixels at 224 x 224"
         assert CORRUPTIONS["resolution"].describe(0.75) == "56 of 224 pixels kept along a side, then enlarged again"

@@ -35,13 +35,20 @@ def gaussian_noise(images: torch.Tensor, strength: float, keys: torch.Tensor) ->
     return _per_pixel(images, keys, add)
 
 
+def _photons(strength: float) -> str:
+    if not strength:
+        return "no limit on photons"
+    number = f"{strength**-2:.3g}"
+    return f"{number} photon{'' if number == '1' else 's'} at full intensity"
+
+
 @corruption(
     "shot_noise",
     title="Shot noise",
     unit="relative noise at full intensity, 1 / sqrt(photons)",
     strongest=1.0,
     why_strongest="there a pixel of full intensity counts one photon on average",
-    describe=lambda strength: f"{strength**-2:.3g} photons at full intensity" if strength else "no limit on photons",
+    describe=_photons,
 )
 def shot_noise(images: torch.Tensor, strength: float, keys: torch.Tensor) -> torch.Tensor:
     """clip(Poisson(x c) / c) with c = 1 / strength**2 photons at full intensity."""
