@@ -256,11 +256,10 @@ def test_the_cells_that_failed_are_told_once_each_and_the_log_is_named(tmp_path)
 
 @pytest.fixture
 def small():
-    """A run of one task and one arm in the project's own runs/, removed afterwards."""
-    whole = tiny_profile(name=f"test-killed-{os.getpid()}", arms=["scratch"], corruptions=["contrast"])
-    for section in ("data", "networks", "finetune"):
+    """A run of one task in the project's own runs/, removed afterwards."""
+    whole = tiny_profile(name=f"test-killed-{os.getpid()}", arms=["scratch", "jigsaw"], corruptions=["contrast"])
+    for section in ("data", "networks", "pretext", "finetune"):
         whole[section] = {"pneumonia": whole[section]["pneumonia"]}
-    whole["pretext"] = {"pneumonia": {}}
     whole["phantoms"] = {"rsna": whole["phantoms"]["rsna"]}
     runs = PROJECT / "runs"
     folder = runs / whole["name"]
