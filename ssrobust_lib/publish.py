@@ -89,8 +89,10 @@ def _claims(study: "Study") -> str:
     claims = claim_table(comparisons, paper_claims(), study.profile.statistics.margins, pretext)
     ours = claims[claims["arm"].isin(study.profile.pretext_tasks)]
     names, dataset = examples.short_names(study), "; ".join(examples.set_titles(study).values())
-    aa = claims[claims["arm"] == AA_ARM].set_index("claim")["verdict"].to_dict()
-    parts = [str(readings.reading_claims(ours).data), str(examples.pretext_mark(study).data)]
+    same = claims[claims["arm"] == AA_ARM]
+    aa = same.set_index("claim")["verdict"].to_dict()
+    counts = f"{readings.reading_claims(ours).data}\n{readings.reading_aa_claims(same, AA_ARM).data}".strip()
+    parts = [counts, str(examples.pretext_mark(study).data)]
     for arm, rows in ours.groupby("arm", sort=False):
         caption = f"The paper's claims: {fig.paper_label(str(arm))} against normal training"
         words: dict[str, Any] = {"dataset": dataset, "same": aa or None, "names": names, "notes": False}

@@ -57,11 +57,12 @@ def reading_left_out(left_out: pd.DataFrame, task: str, dataset: str) -> Markdow
     return html_table(shown, f"{counted(len(left_out), 'file')} of {task} left out", dataset=dataset, stacked=True)
 
 
-def reading_balance(majority: float, task_set: str, part: str = "test images") -> Markdown:
-    """What accuracy the class balance alone gives."""
+def reading_balance(majority: float, task_set: str, part: str = "test patients") -> Markdown:
+    """What accuracy the class balance alone gives, every patient counted once as in the study's accuracy."""
     return Markdown(
-        f"Always giving the more frequent answer is right in {_percent(majority)} of the {part} of {task_set}: "
-        f"an accuracy below {majority:.3f} is worse than no network. AUROC does not depend on the balance."
+        f"Always giving the more frequent answer is right for {_percent(majority)} of the {part} of {task_set}, each "
+        f"counted once however many images there are: an accuracy below {majority:.3f} is worse than no network. AUROC "
+        "does not depend on the balance."
     )
 
 
@@ -234,6 +235,24 @@ def reading_claims(claims: pd.DataFrame) -> Markdown:
         words = _list([f"{counts[verdict]} *{verdict}*" for verdict in order])
         lines.append(f"- {paper_label(arm)}: of {counted(len(rows), 'claim')}, {words}.")
     return Markdown("\n".join(lines))
+
+
+def reading_aa_claims(same: pd.DataFrame, arm: str) -> Markdown:
+    """How many of the paper's claims of superiority normal training bears out against itself; empty without that arm.
+
+    Parameters
+    ----------
+    same : the claims, judged for the A/A arm.
+    arm : its name.
+    """
+    ahead = same[same["expected"].isin(["+", "-"]) & (same["verdict"] != "not tested")]
+    if ahead.empty:
+        return Markdown("")
+    n = int((ahead["verdict"] == "holds").sum())
+    return Markdown(
+        f"- {paper_label(arm)}: by the same rule, {n} of {counted(len(ahead), 'claim')} of an arm that is ahead would "
+        "*hold* for normal training against itself, where only the random start differs."
+    )
 
 
 def reading_aa(comparisons: pd.DataFrame, same: pd.DataFrame) -> Markdown:

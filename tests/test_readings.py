@@ -167,6 +167,18 @@ def test_claims_are_counted_by_verdict():
         holds(readings.reading_claims(one).data, "of 1 claim", f"1 *{verdict}*")
 
 
+def test_aa_claims_counts_what_holds_for_normal_training_against_itself():
+    same = pd.DataFrame(
+        {
+            "expected": ["+", "-", "=", "+", "+"],
+            "verdict": ["holds", "does not hold", "holds", "not tested", "undecided"],
+        }
+    )
+    said = readings.reading_aa_claims(same, "scratch_aa").data
+    assert "1 of 3 claims" in said
+    assert readings.reading_aa_claims(same[:0], "scratch_aa").data == ""
+
+
 def test_aa_counts_false_alarms_before_and_after_correction():
     rows = [comparison(p=0.01, p_holm=0.2), comparison(p=0.02, p_holm=0.04), comparison(p=np.nan, p_holm=np.nan)]
     claims = pd.DataFrame({"verdict": ["holds", "holds", "undecided"], "expected": ["+", "=", "+"]})
