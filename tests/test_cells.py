@@ -266,6 +266,17 @@ def test_a_set_of_which_nothing_can_be_read_stops_the_cell():
     data_cell.check_readable(samples, samples[:2], problems[1:])
 
 
+def test_slices_of_air_are_no_puzzles():
+    images = np.zeros((600, 10, 10), np.float16)
+    images[::2, :3, :3] = 0.4  # 9 % of the pixels
+    images[1, 0, :5] = 1  # 5 %: not more
+    rows = np.arange(100, 600)
+    kept = pretext_cell.with_content(images, rows)
+    assert kept.tolist() == list(range(100, 600, 2))
+    assert pretext_cell.with_content(images, np.array([1, 0])).tolist() == [0]
+    assert pretext_cell.with_content(images, rows[:0]).size == 0
+
+
 # ---- arms ----------------------------------------------------------------------------------------------------------
 
 

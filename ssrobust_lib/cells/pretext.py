@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ssrobust_lib.study import Cell, Study
 
 HELD_OUT = 400  # images of validation patients that measure the accuracy, at most
+CONTENT = 0.05  # share of an image's pixels that must be brighter than black: a slice of air is no puzzle
+BLACK = 0.01
 
 
 def compute(study: "Study", cell: "Cell", folder: Path) -> None:
@@ -31,8 +33,9 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
     samples = study.table(trained.data_cell(study, task), "samples")
     pool = set(pretext_ids(profile, task, samples, seed))
     draw = rng(profile.study_seed, "pretext images", task, arm, seed)
-    train_rows = _some(np.flatnonzero(cache.rows["sample_id"].isin(pool)), pretext.images, draw)
-    held_out = np.flatnonzero(cache.rows["split"] == "val")
+    train_rows = with_content(cache.images, np.flatnonzero(cache.rows["sample_id"].isin(pool)))
+    train_rows = _some(train_rows, pretext.images, draw)
+    held_out = with_content(cache.images, np.flatnonzero(cache.rows["split"] == "val"))
     held_out = _some(held_out, HELD_OUT, rng(profile.study_seed, "held-out puzzles", task))
     resuming = Resuming(folder)
     with progress(cell.id, 1, study.folder) as shown:
@@ -62,6 +65,25 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
     store.write_table(folder / "accuracy.parquet", pd.DataFrame([{**of, **measured, **accuracy}]))
     store.write_arrays(folder / "examples.npz", result.examples)
     resuming.forget()
+
+
+def with_content(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Those of the images from which something can be learned without labels.
+
+    A scan's field of view may reach beyond the patient; its slices of air have nothing to put in order.
+
+    Parameters
+    ----------
+    images : float16 (N, H, W) in [0, 1], read in blocks
+    rows : int (M,), positions in `images`
+
+    Returns
+    -------
+    int (M',): the rows, in their order, of which more than 5 % of the pixels are brighter than black (0.01)
+    """
+    blocks = [rows[start : start + 256] for start in range(0, len(rows), 256)]
+    share = [(np.asarray(images[block]) > BLACK).mean(axis=(1, 2)) for block in blocks]
+    return rows[np.concatenate(share) > CONTENT] if blocks else rows
 
 
 def _some(rows: np.ndarray, limit: int | None, generator: np.random.Generator) -> np.ndarray:
