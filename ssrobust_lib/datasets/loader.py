@@ -5,6 +5,7 @@ scan), an `XRay` or a `Volume` per row, and for CT the label map. Sets of the pa
 them.
 """
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -73,6 +74,23 @@ class Loader(ABC):
 
     name: str
     kind: Literal["xray", "ct"]
+    # whether it reads images of the user's own, in a layout that no publisher prescribes
+    reads_own_images: bool = False
+
+    def option_names(self) -> list[str]:
+        """Names of the loader's own options: the keywords that its `list_images` spells out."""
+        parameters = inspect.signature(self.list_images).parameters.values()
+        return [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+
+    def check_options(self, **options: Any) -> None:
+        """Raise `ValueError` for values that the loader cannot work with; opens no file.
+
+        The error may have an attribute `location`: the path of the faulty option among the options.
+        """
+
+    def needed_files(self, **options: Any) -> list[str]:
+        """Patterns, relative to the set's folder, that must each match a file; for manifests that state no layout."""
+        return ["*"]
 
     @abstractmethod
     def list_images(self, root: Path, **options: Any) -> list[dict[str, Any]]:
