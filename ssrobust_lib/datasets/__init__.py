@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ssrobust_lib.datasets import decathlon, kermany, kits19, lits, luna16, nih, rsna, visceral  # noqa: F401 (register)
+from ssrobust_lib.datasets import (  # noqa: F401 (register)
+    classification_csv,
+    decathlon,
+    kermany,
+    kits19,
+    lits,
+    luna16,
+    nih,
+    rsna,
+    visceral,
+)
 from ssrobust_lib.datasets.loader import (
     LOADERS,
     LayoutError,

@@ -82,7 +82,7 @@ class Loader(ABC):
         parameters = inspect.signature(self.list_images).parameters.values()
         return [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
 
-    def check_options(self, **options: Any) -> None:
+    def check_options(self, **options: Any) -> None:  # noqa: B027 (most loaders have nothing to refuse)
         """Raise `ValueError` for values that the loader cannot work with; opens no file.
 
         The error may have an attribute `location`: the path of the faulty option among the options.
@@ -185,6 +185,27 @@ LOADERS: Registry[Loader] = Registry("data-set loader")
 def relative(path: Path, root: Path) -> str:
     """Path below `root` with forward slashes, as the samples table stores it."""
     return path.relative_to(root).as_posix()
+
+
+def find_folder(root: Path, markers: Sequence[str], depth: int = 3) -> Path:
+    """The uppermost folder at or below `root` that holds one of the markers; `root` itself where none does.
+
+    Archives unpack into a folder of their own, or two; a user need not move what lies in them.
+
+    Parameters
+    ----------
+    root : the set's folder
+    markers : files or folders, relative, of which one must be there
+    depth : levels below `root` that are looked at
+    """
+    level = [Path(root)]
+    for _ in range(depth + 1):
+        for folder in level:
+            if any((folder / marker).exists() for marker in markers):
+                return folder
+        below = (path for folder in level if folder.is_dir() for path in sorted(folder.iterdir()))
+        level = [path for path in below if path.is_dir() and not path.name.startswith((".", "__"))]
+    return Path(root)
 
 
 def check_structures(structures: Sequence[str], known: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from ssrobust_lib.datasets.manifest_schema import COUNTS, NOT_STATED, DownloadFile, KnownBad, Layout, Manifest
 from ssrobust_lib.registry import UnknownNameError, unknown_name
@@ -100,8 +100,9 @@ def _problem(path: Path, tree: yaml.Node, problem: dict[str, Any]) -> str:
 
 def _fields_beside(location: Sequence[str | int]) -> list[str]:
     """Fields that the schema knows in the block that holds the unknown one."""
-    blocks = {"layout": Layout, "files": DownloadFile, "known_bad": KnownBad}
-    return list(blocks.get(str(location[0]), Manifest).model_fields) if len(location) > 1 else list(Manifest.model_fields)
+    blocks: dict[str, type[BaseModel]] = {"layout": Layout, "files": DownloadFile, "known_bad": KnownBad}
+    block = blocks.get(str(location[0]), Manifest) if len(location) > 1 else Manifest
+    return list(block.model_fields)
 
 
 def _read_fields(path: Path) -> tuple[yaml.Node, dict[str, Any]]:

@@ -172,7 +172,8 @@ class Manifest(_Strict):
         if "layout" not in filled and isinstance(loader, str) and loader in LOADERS:
             options = filled.get("loader_options")
             patterns = LOADERS[loader].needed_files(**(options if isinstance(options, dict) else {}))
-            filled["layout"] = {"text": f"as the loader {loader} reads it", "files": patterns, "verified": "by its owner"}
+            words = f"as the loader {loader} reads it"
+            filled["layout"] = {"text": words, "files": patterns, "verified": "by its owner"}
         return filled
 
     @model_validator(mode="after")
