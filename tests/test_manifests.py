@@ -57,7 +57,9 @@ def test_the_visceral_manifest_names_the_twenty_structures_in_their_order() -> N
 
 
 def test_every_registered_loader_is_used_by_a_manifest() -> None:
-    assert {manifest.loader for manifest in manifests().values()} == set(LOADERS)
+    """Loaders of one's own images have no published set: the book's chapter on own data shows their manifests."""
+    used = {manifest.loader for manifest in manifests().values()}
+    assert used | {name for name in LOADERS if LOADERS[name].reads_own_images} == set(LOADERS)
 
 
 def test_an_own_manifest_is_read_by_its_path(tmp_path: Path) -> None:
