@@ -55,14 +55,17 @@ def _expected(error: Exception) -> bool:
     """Errors of the user's making or of the machine; everything else is a fault of ours and keeps its traceback."""
     from ssrobust_lib.book import BookError
     from ssrobust_lib.config import ProfileError
+    from ssrobust_lib.datasets.loader import LayoutError
     from ssrobust_lib.datasets.manifest import ManifestError
     from ssrobust_lib.notebook_parameters import ParameterError
     from ssrobust_lib.registry import UnknownNameError
     from ssrobust_lib.runner import RunError
+    from ssrobust_lib.splits import PatientCrossesError
     from ssrobust_lib.store import StoreError
 
-    kinds = (ProfileError, ManifestError, ParameterError, UnknownNameError, RunError, StoreError, BookError, OSError)
-    return isinstance(error, kinds)
+    of_the_run = (ParameterError, UnknownNameError, RunError, StoreError, BookError, OSError)
+    of_the_data = (ProfileError, ManifestError, LayoutError, PatientCrossesError)
+    return isinstance(error, (*of_the_run, *of_the_data))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -92,6 +92,10 @@ class Loader(ABC):
         """Patterns, relative to the set's folder, that must each match a file; for manifests that state no layout."""
         return ["*"]
 
+    def structures(self, root: Path) -> tuple[str, ...]:
+        """Structures that the folder itself names, in the order of their values; empty where it names none."""
+        return ()
+
     @abstractmethod
     def list_images(self, root: Path, **options: Any) -> list[dict[str, Any]]:
         """List every image that the set's files speak of, by its own (unprefixed) names.

@@ -27,6 +27,7 @@ __all__ = [
     "Manifest",
     "ManifestError",
     "count_report",
+    "is_own",
     "load_manifest",
     "locate",
     "manifests",
@@ -194,6 +195,11 @@ def locate(manifest: Manifest, data_root: str | Path | None) -> Path:
     return root
 
 
+def is_own(manifest: Manifest) -> bool:
+    """Whether a manifest was read from a file of the user's own rather than from `data_manifests`."""
+    return manifest.file is not None and manifest.file.parent != FOLDER
+
+
 def set_folder(manifest: Manifest, data_root: str | Path | None) -> Path:
     """Where a set's folder is, or would have to be; looks at no file in it.
 
@@ -202,12 +208,10 @@ def set_folder(manifest: Manifest, data_root: str | Path | None) -> Path:
     DataFolderError
         If no data root is given and the manifest is not one of the user's own that knows its folder.
     """
-    folder = Path(manifest.folder).expanduser()
-    file = manifest.file
-    own = file is not None and file.parent != FOLDER
+    folder, file = Path(manifest.folder).expanduser(), manifest.file
     if folder.is_absolute():
         return folder
-    if own and file is not None and ((file.parent / folder).is_dir() or data_root is None):
+    if file is not None and is_own(manifest) and ((file.parent / folder).is_dir() or data_root is None):
         return (file.parent / folder).resolve()
     if data_root is None:
         raise DataFolderError(

@@ -160,7 +160,7 @@ class Manifest(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _defaults(cls, content: Any) -> Any:
-        """Fill in what a set of one's own may leave out: its title, and the layout that its loader needs."""
+        """Fill in what a set of one's own may leave out: its title, and what its loader knows (kind, layout)."""
         if not isinstance(content, dict):
             return content
         filled = dict(content)
@@ -169,7 +169,10 @@ class Manifest(_Strict):
         if isinstance(name := filled.get("name"), str):
             filled.setdefault("title", name)
         loader = filled.get("loader")
-        if "layout" not in filled and isinstance(loader, str) and loader in LOADERS:
+        if not isinstance(loader, str) or loader not in LOADERS:
+            return filled
+        filled.setdefault("kind", LOADERS[loader].kind)
+        if "layout" not in filled:
             options = filled.get("loader_options")
             patterns = LOADERS[loader].needed_files(**(options if isinstance(options, dict) else {}))
             words = f"as the loader {loader} reads it"
