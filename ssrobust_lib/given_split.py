@@ -42,8 +42,8 @@ def split_given(
 
     Parameters
     ----------
-    samples : samples table with published_split; unlabelled images join train where their patient is trained on, and
-        are for the pretext task alone elsewhere
+    samples : samples table with published_split. Unlabelled images, and those without label and split, join train
+        where their patient is trained on, and are for the pretext task alone elsewhere
     seed, stratify : for a part that is drawn
     val, test : fraction or number of the training patients; only for a part that the set does not give
 
@@ -59,6 +59,7 @@ def split_given(
     if "published_split" not in samples:
         raise ValueError("this set gives no split (column published_split): choose the split 'patient'")
     given = samples["published_split"].fillna("").astype(str)
+    given = given.mask((given == "") & ~samples["has_label"].astype(bool), "unlabelled")
     unknown = sorted(set(given) - set(GIVEN))
     if unknown:
         found = ", ".join(repr(name) for name in unknown)

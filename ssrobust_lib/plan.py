@@ -18,7 +18,16 @@ from ssrobust_lib.study import Cell, Study
 
 _START = 5.0  # a notebook's start, seconds: interpreter, kernel, imports
 _BACKWARD = 3.0  # a training step costs this many forward passes
-_PHANTOM_SECONDS = {"rsna": 0.045, "visceral": 2.0, "kits19": 2.0, "luna16": 1.5, "lits": 1.5}
+_PHANTOM_SECONDS = {
+    "rsna": 0.045,
+    "rsna_test": 0.045,
+    "kermany": 0.06,
+    "nih": 0.06,
+    "visceral": 2.0,
+    "kits19": 2.0,
+    "luna16": 1.5,
+    "lits": 1.5,
+}
 _SCAN_MM = 600  # length of a scan whose slice count is not known yet
 
 

@@ -28,6 +28,9 @@ SLICE_MM = 1000.0
 # writers have varied them.
 PUBLISHED_SIZE: dict[str, dict[str, Any]] = {
     "rsna": {"size": 1024},
+    "rsna_test": {"size": 1024},
+    "kermany": {"size": 1024},
+    "nih": {"size": 1024},
     "visceral": {"pixel_mm": 0.9, "slice_mm": 25.0, "matrix": 512},
     "kits19": {"pixel_mm": 0.85, "slice_mm": 40.0, "matrix": 512},
     "luna16": {"pixel_mm": 0.75, "slice_mm": 40.0, "matrix": 512},

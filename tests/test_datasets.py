@@ -36,7 +36,7 @@ from ssrobust_lib.datasets.formats import (
     read_nifti_label,
     read_picture,
 )
-from ssrobust_lib.datasets.loader import SAMPLE_COLUMNS, Source, renumber
+from ssrobust_lib.datasets.loader import SAMPLE_COLUMNS, OptionError, Source, renumber
 from ssrobust_lib.datasets.manifest import load_manifest, locate, manifests
 from ssrobust_lib.datasets.structures import VISCERAL_STRUCTURES
 from ssrobust_lib.datasets.visceral import vote
@@ -174,7 +174,7 @@ def test_rsna_label_rows_repeat_an_image_and_cross(roots: dict[str, Path]) -> No
     assert len(samples) == 6 and samples["image"].nunique() == 4 and samples["patient_id"].nunique() == 4
     with pytest.raises(PatientCrossesError):
         check_no_patient_crosses(samples.assign(split=["train", "train", "test", "test", "train", "test"]))
-    with pytest.raises(UnknownNameError, match="label_row"):
+    with pytest.raises(OptionError, match="unknown value of unit 'box'.*label_row"):
         LOADERS["rsna"].index(roots["rsna"], unit="box")
 
 
@@ -270,7 +270,7 @@ def test_rsna_test_images_have_no_labels_and_those_that_are_missing_are_named(tm
     assert samples["sample_id"].tolist() == ["rsna_test/t0", "rsna_test/t1"] and not samples["has_label"].any()
     assert left_out["sample_id"].tolist() == ["rsna_test/t2"]
     assert read_image("rsna", tmp_path, samples.iloc[0]).metadata["view"] == "AP"
-    with pytest.raises(UnknownNameError, match="value of images 'tests'"):
+    with pytest.raises(OptionError, match="value of images 'tests'"):
         LOADERS["rsna"].index(tmp_path, images="tests")
 
 

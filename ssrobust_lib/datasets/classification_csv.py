@@ -19,6 +19,7 @@ from ssrobust_lib.datasets.loader import (
     SAMPLE_COLUMNS,
     LayoutError,
     Loader,
+    OptionError,
     Row,
     UnreadableImageError,
     XRay,
@@ -56,7 +57,7 @@ class ClassificationCsvLoader(Loader):
         _label_values(options.get("positive"), options.get("negative"))
         table = options.get("table", TABLE)
         if not isinstance(table, str) or not table or Path(table).is_absolute():
-            raise ValueError(f"table: expected the path of a CSV below the set's folder, got {table!r}")
+            raise OptionError(("table",), f"table: expected the path of a CSV below the set's folder, got {table!r}")
 
     def list_images(
         self,
@@ -203,12 +204,13 @@ def _label_values(positive: Any, negative: Any, found: Sequence[str] = ()) -> di
     """Label -> 0 or 1, from what the manifest declares and, for an undeclared negative class, the labels found."""
     if positive is None:
         if negative is not None:
-            raise ValueError("negative labels are declared, positive ones are not: say which label is positive")
+            problem = "negative labels are declared, positive ones are not: say which label is positive"
+            raise OptionError(("negative",), problem)
         return {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
     ones, zeros = _as_labels("positive", positive), _as_labels("negative", negative)
     both = sorted(set(ones) & set(zeros))
     if both:
-        raise ValueError(f"the label {both[0]!r} is declared both positive and negative")
+        raise OptionError(("negative",), f"the label {both[0]!r} is declared both positive and negative")
     if not zeros and found:
         others = sorted(set(found) - set(ones))
         if len(others) > 1:
@@ -226,7 +228,7 @@ def _as_labels(option: str, declared: Any) -> list[str]:
         return []
     values = list(declared) if isinstance(declared, list | tuple) else [declared]
     if not values or not all(isinstance(value, str | int) and not isinstance(value, bool) for value in values):
-        raise ValueError(f"{option}: expected a label or a list of labels in quotes, got {declared!r}")
+        raise OptionError((option,), f"{option}: expected a label or a list of labels in quotes, got {declared!r}")
     return [str(value).strip() for value in values]
 
 

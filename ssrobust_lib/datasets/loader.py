@@ -31,6 +31,20 @@ class LayoutError(ValueError):
     """A folder that is not laid out as the loader expects; the message says what is missing and where."""
 
 
+class OptionError(ValueError):
+    """An option of a loader that cannot be meant.
+
+    Parameters
+    ----------
+    location : path of the value among the options, e.g. ("columns", "patient")
+    message : what was expected, what came, what to do
+    """
+
+    def __init__(self, location: tuple[str | int, ...], message: object) -> None:
+        super().__init__(str(message))
+        self.location = location
+
+
 @dataclass(frozen=True)
 class XRay:
     """One radiograph.
@@ -83,10 +97,7 @@ class Loader(ABC):
         return [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
 
     def check_options(self, **options: Any) -> None:  # noqa: B027 (most loaders have nothing to refuse)
-        """Raise `ValueError` for values that the loader cannot work with; opens no file.
-
-        The error may have an attribute `location`: the path of the faulty option among the options.
-        """
+        """Raise `OptionError` for values that the loader cannot work with; opens no file."""
 
     def needed_files(self, **options: Any) -> list[str]:
         """Patterns, relative to the set's folder, that must each match a file; for manifests that state no layout."""

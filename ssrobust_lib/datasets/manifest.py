@@ -94,6 +94,8 @@ def _problem(path: Path, tree: yaml.Node, problem: dict[str, Any]) -> str:
         got = f", got {problem['input']!r}"
     field = ".".join(map(str, location)) or "(the whole)"
     what = problem["msg"].removeprefix("Value error, ")
+    if location == ("name",) and problem["type"] == "string_pattern_mismatch":
+        what = "expected lower-case letters, digits and _ (a set is called like its manifest: rename the file)"
     if problem["type"] == "extra_forbidden":
         what = str(unknown_name("field", location[-1], _fields_beside(location)))
     return f"{path}: line {_line_of(tree, location)}, field {field}: {what}{got}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssrobust_lib.datasets.loader import LayoutError
+from ssrobust_lib.datasets.loader import LayoutError, OptionError
 from ssrobust_lib.registry import unknown_name
 
 SEPARATORS = ",;\t"
@@ -105,16 +105,16 @@ def _check_header(path: Path, columns: Sequence[str]) -> None:
 
 
 def check_columns(columns: Any, roles: Sequence[str]) -> None:
-    """Raise `ValueError` or `UnknownNameError` unless `columns` maps known roles to distinct column names."""
+    """Raise `OptionError` unless `columns` maps known roles to distinct column names."""
     if not isinstance(columns, Mapping):
-        raise ValueError(f"columns: expected role: column, as in {{path: file}}, got {columns!r}")
+        raise OptionError(("columns",), f"columns: expected role: column, as in {{path: file}}, got {columns!r}")
     for role, column in columns.items():
         if role not in roles:
-            raise unknown_name("role of a column", role, list(roles))
+            raise OptionError(("columns", role), unknown_name("role of a column", role, list(roles)))
         if not isinstance(column, str) or not column:
-            raise ValueError(f"columns: {role}: expected the name of a column, got {column!r}")
+            raise OptionError(("columns", role), f"{role}: expected the name of a column, got {column!r}")
     if len(set(columns.values())) < len(columns):
-        raise ValueError(f"columns: one column cannot be two things, got {dict(columns)}")
+        raise OptionError(("columns",), f"columns: one column cannot be two things, got {dict(columns)}")
 
 
 def find_file(root: Path, written: str) -> str | None:

@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from ssrobust_lib.datasets.formats import read_dicom
-from ssrobust_lib.datasets.loader import LOADERS, LayoutError, Loader, Row, XRay, find_folder, relative
+from ssrobust_lib.datasets.loader import LOADERS, LayoutError, Loader, OptionError, Row, XRay, find_folder, relative
 from ssrobust_lib.registry import unknown_name
 
 IMAGES = "stage_2_train_images"
@@ -39,7 +39,7 @@ class RsnaLoader(Loader):
     def check_options(self, **options: Any) -> None:
         for option, known in (("unit", UNITS), ("images", PARTS)):
             if options.get(option, known[0]) not in known:
-                raise unknown_name(f"value of {option}", options[option], list(known))
+                raise OptionError((option,), unknown_name(f"value of {option}", options[option], list(known)))
 
     def list_images(
         self, root: Path, *, unit: str = "patient", images: str = "train", **options: Any
