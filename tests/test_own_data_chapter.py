@@ -36,7 +36,7 @@ def run(command: str, project: Path) -> str:
 
 
 def follow(project: Path, *, until: str | None = None) -> dict[str, str]:
-    """Do what the page says, in its order; return each command's output. Commands that begin with `until` are not run."""
+    """Do what the page says, in its order; return each command's output. Those that begin with `until` are left out."""
     printed = {}
     for language, text in blocks():
         if language == "yaml":
