@@ -38,6 +38,18 @@ class Layout(_Strict):
     verified: str = Field(min_length=1)
 
 
+class DownloadFile(_Strict):
+    """One file of an open set: where it lies, how large it is, and how to unpack it."""
+
+    address: str = Field(pattern=r"^https://")
+    name: str = Field(min_length=1)
+    bytes: int | None = None
+    md5: str | None = None
+    sha256: str | None = None
+    unpack: Literal["zip", "tar", "gzip", "none"] = "none"
+    into: str = ""
+
+
 class KnownBad(_Strict):
     """A case that is left out, by its own name, with the reason and who says so."""
 
@@ -62,7 +74,12 @@ class Manifest(_Strict):
     # key in the book's bibliography
     citation: str = Field(min_length=1)
     # how to get the set, step by step
+    access: Literal["open", "account", "registration", "agreement"] = "open"
     get: str = Field(min_length=1)
+    # open sets only
+    files: tuple[DownloadFile, ...] = ()
+    # who published the checksums above
+    checksums_source: str = NOT_STATED
     layout: Layout
     # structure or class -> its value in the set's files
     labels: dict[str, int] = Field(default_factory=dict)
@@ -70,6 +87,8 @@ class Manifest(_Strict):
     merge: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     # as published: images, patients, labelled, positive
     counts: dict[str, int] = Field(default_factory=dict)
+    # published split -> what it is, in words
+    splits: dict[str, str] = Field(default_factory=dict)
     known_bad: tuple[KnownBad, ...] = ()
     notes: tuple[str, ...] = ()
 
