@@ -11,7 +11,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ssrobust_lib.datasets import decathlon, kermany, kits19, lits, luna16, nih, rsna, visceral  # noqa: F401 (register)
+from ssrobust_lib.datasets import (  # noqa: F401 (register)
+    btcv,
+    cad_pe,
+    chaos,
+    decathlon,
+    exact09,
+    kermany,
+    kits19,
+    lits,
+    luna16,
+    nih,
+    rsna,
+    sliver07,
+    visceral,
+)
 from ssrobust_lib.datasets.loader import (
     LOADERS,
     LayoutError,

@@ -198,6 +198,13 @@ def is_visible(path: Path) -> bool:
     return not path.name.startswith(".")
 
 
+def require_label(root: Path, row: Row) -> Path:
+    """Path of a row's `label_file`; raises `UnreadableImageError` where it has none."""
+    if not row["has_label"]:
+        raise UnreadableImageError(f"{row['sample_id']}: this scan has no label map")
+    return Path(root) / row["label_file"]
+
+
 def check_structures(structures: Sequence[str], known: Sequence[str]) -> None:
     """Raise `UnknownNameError` for a structure that is not among the known ones, `ValueError` for a repeated one."""
     for name in structures:
