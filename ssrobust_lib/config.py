@@ -56,11 +56,14 @@ class SetChoice(_Section):
 
 
 class TaskData(SetChoice):
-    """What a task trains and is tested on. Counts are patients; `pixel_mm`, `slice_mm`, `window_hu` are for CT."""
+    """What a task trains and is tested on. Counts are patients; `pixel_mm`, `slice_mm`, `window_hu` are for CT.
+
+    The split `published` takes the set's own test images (VISCERAL: the gold corpus) and no number of them.
+    """
 
     split: Literal["patient", "published", "row"] = "patient"
     validation: PositiveInt
-    test: PositiveInt
+    test: PositiveInt | None = None
     label_fraction: Annotated[float, Field(gt=0, le=1)]
     pretext_sets: tuple[SetChoice, ...] = ()
     external_sets: tuple[SetChoice, ...] = ()
@@ -68,6 +71,14 @@ class TaskData(SetChoice):
     pixel_mm: PositiveFloat | None = None
     slice_mm: PositiveFloat | None = None
     window_hu: tuple[float, float] | None = None
+
+    @model_validator(mode="after")
+    def _test_is_given_once(self) -> "TaskData":
+        if self.split == "published" and self.test is not None:
+            raise ValueError(f"test: the split published fixes the test set: leave the number out, got {self.test}")
+        if self.split != "published" and self.test is None:
+            raise ValueError(f"test: expected the number of test patients for the split {self.split}")
+        return self
 
 
 class Network(_Section):
@@ -103,7 +114,14 @@ class Calibration(_Section):
 
 
 class Evaluation(_Section):
+    """How test images are scored.
+
+    `tumour` says what a tumour's voxels are where another centre's set marks them (KiTS19): with `both`, an organ is
+    scored with them and, in a row of its own, without; `counted` scores them as organ alone, `apart` as background.
+    """
+
     batch_size: PositiveInt = 64
+    tumour: Literal["both", "counted", "apart"] = "both"
 
 
 class Statistics(_Section):

@@ -18,7 +18,10 @@ from ssrobust_lib.study import Cell, Study
 
 _START = 5.0  # a notebook's start, seconds: interpreter, kernel, imports
 _BACKWARD = 3.0  # a training step costs this many forward passes
-_PHANTOM_SECONDS = {"rsna": 0.045, "visceral": 2.0, "kits19": 2.0, "luna16": 1.5, "lits": 1.5}
+_PHANTOM_SECONDS = {
+    "rsna": 0.045, "visceral": 2.0, "kits19": 2.0, "luna16": 1.5, "lits": 1.5, "cad_pe": 1.5, "exact09": 1.5,
+    "btcv": 1.5, "chaos": 1.5, "sliver07": 1.5,
+}  # fmt: skip
 _SCAN_MM = 600  # length of a scan whose slice count is not known yet
 
 
@@ -115,7 +118,18 @@ def _steps(images: int, training: Any) -> int:
 
 def _train_patients(profile: Profile, task: str) -> int:
     data = profile.data[task]
-    return max(1, _patients(profile, data) - data.validation - data.test)
+    return max(1, _patients(profile, data) - data.validation - _test_patients(profile, task))
+
+
+def _test_patients(profile: Profile, task: str) -> int:
+    """Test patients of a task: as many as the profile says, or as its set's published split has."""
+    data = profile.data[task]
+    if data.test is not None:
+        return data.test
+    if data.set in profile.phantoms:
+        return int(profile.phantoms[data.set].get("gold", 0))
+    published_test = {**data.where, "published_split": ["test"]}
+    return _patients(profile, SetChoice(set=data.set, where=published_test))
 
 
 def _network_megabytes(profile: Profile, task: str) -> float:
@@ -148,7 +162,7 @@ def _evaluation(profile: Profile, cell: Cell) -> Work:
     networks = len(profile.arms) * profile.seeds
     conditions = 5 if "corruption" in cell.of else 1
     own = cell.of["set"] == profile.data[task].label
-    patients = profile.data[task].test if own else max(_patients(profile, _choice_of(profile, task, cell.of["set"])), 1)
+    patients = _test_patients(profile, task) if own else max(_patients(profile, _choice_of(profile, task, cell.of["set"])), 1)
     passes = patients * _per_patient(profile, task) * networks * conditions
     rows = patients * networks * conditions * (1 if task == "pneumonia" else 20)
     return Work(_START, passes, rows * 2e-5)
