@@ -14,6 +14,7 @@ PAPER_SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 }
 """Data sets on which the paper trains and tests (section 3.1) and to which it moves (section 3.4), by task."""
 
+_TUMOURS = {"both": "scored with the organ and without", "counted": "scored as organ", "apart": "scored as background"}
 ENOUGH_SEEDS = 5
 """Fewer repetitions than this do not separate two methods from chance; see the book's decisions."""
 
@@ -87,7 +88,7 @@ def run_table(profile: Profile) -> str:
     shared = (
         f"For every task: arms {_code(profile.arms)}; {_count(profile.seeds, 'seed')}, "
         f"study seed {profile.study_seed}; corruptions {_code(profile.corruptions)}; calibration floor "
-        f"{profile.calibration.floor:g}; "
+        f"{profile.calibration.floor:g}; tumours on another centre's images {_TUMOURS[profile.evaluation.tumour]}; "
         f"{profile.statistics.bootstrap:,} bootstrap samples; margins: {margins}. Profile `{profile.name}`."
     )
     return "\n".join([*table, "", shared, ""])
@@ -108,9 +109,9 @@ def _images(profile: Profile, task: str) -> str:
 
 
 def _held_out(profile: Profile, task: str) -> str:
-    """Patients for validation and test; 'given' where the set says itself who they are."""
+    """Patients for validation and test; where the set says itself who they are: 'as given'."""
     data = profile.data[task]
-    return f"{data.validation or 'given'}, {data.test or 'given'}"
+    return f"{data.validation or 'as given'}, {data.test or 'as given'}"
 
 
 def _geometry(profile: Profile, task: str) -> str:

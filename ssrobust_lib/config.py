@@ -72,8 +72,9 @@ def set_name(chosen: str) -> str:
 class TaskData(SetChoice):
     """What a task trains and is tested on. Counts are patients; `pixel_mm`, `slice_mm`, `window_hu` are for CT.
 
-    With the split ``given``, the set says itself who is trained on, validated on and tested on, and `validation` and
-    `test` are stated for a part that it does not give.
+    The split `published` takes the set's own test images (VISCERAL: the gold corpus) and no number of them. With
+    `given`, the set says itself who is trained on, validated on and tested on, and `validation` and `test` are stated
+    for a part that it does not give.
     """
 
     split: Literal["patient", "published", "row", "given"] = "patient"
@@ -86,6 +87,18 @@ class TaskData(SetChoice):
     pixel_mm: PositiveFloat | None = None
     slice_mm: PositiveFloat | None = None
     window_hu: tuple[float, float] | None = None
+
+    @model_validator(mode="after")
+    def _numbers_fit_the_split(self) -> "TaskData":
+        if self.split == "given":
+            return self
+        if self.validation is None:
+            raise ValueError(f"validation: the split {self.split!r} needs a number of patients")
+        if self.split == "published" and self.test is not None:
+            raise ValueError(f"test: the split published fixes the test set: leave the number out, got {self.test}")
+        if self.split != "published" and self.test is None:
+            raise ValueError(f"test: expected the number of test patients for the split {self.split}")
+        return self
 
 
 class Network(_Section):
@@ -121,7 +134,14 @@ class Calibration(_Section):
 
 
 class Evaluation(_Section):
+    """How test images are scored.
+
+    `tumour` says what a tumour's voxels are where another centre's set marks them (KiTS19): with `both`, an organ is
+    scored with them and, in a row of its own, without; `counted` scores them as organ alone, `apart` as background.
+    """
+
     batch_size: PositiveInt = 64
+    tumour: Literal["both", "counted", "apart"] = "both"
 
 
 class Statistics(_Section):
@@ -177,10 +197,6 @@ class Profile(_Section):
             if unset:
                 raise ValueError(f"pretext.{task}: no settings for {', '.join(unset)}, which arms lists")
         for task, data in self.data.items():
-            if data.split != "given":
-                for part in ("validation", "test"):
-                    if getattr(data, part) is None:
-                        raise ValueError(f"data.{task}.{part}: the split {data.split!r} needs a number of patients")
             names = [choice.label for choice in (data, *data.pretext_sets, *data.external_sets)]
             twice = [name for name in names if names.count(name) > 1]
             if twice:

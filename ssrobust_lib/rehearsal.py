@@ -35,7 +35,14 @@ PUBLISHED_SIZE: dict[str, dict[str, Any]] = {
     "kits19": {"pixel_mm": 0.85, "slice_mm": 40.0, "matrix": 512},
     "luna16": {"pixel_mm": 0.75, "slice_mm": 40.0, "matrix": 512},
     "lits": {"pixel_mm": 0.8, "slice_mm": 40.0, "matrix": 512},
+    "cad_pe": {"pixel_mm": 0.75, "slice_mm": 40.0, "matrix": 512},
+    "exact09": {"pixel_mm": 0.75, "slice_mm": 40.0, "matrix": 512},
+    "btcv": {"pixel_mm": 0.8, "slice_mm": 40.0, "matrix": 512},
+    "chaos": {"pixel_mm": 0.75, "slice_mm": 40.0, "matrix": 512},
+    "sliver07": {"pixel_mm": 0.8, "slice_mm": 40.0, "matrix": 512},
 }
+# Option of a set's writer that says how many of its scans are the published test set.
+PUBLISHED_TEST = {"visceral": "gold"}
 
 
 def rehearsal(profile: Profile) -> Profile:
@@ -96,17 +103,21 @@ def _data(profile: Profile, task: str) -> tuple[dict[str, Any], dict[str, dict[s
     train = tune + (1 if others else learn)
     counts = {"pretext_sets": -(-learn // max(1, len(others))), "external_sets": external}
     values = data.model_dump(mode="json", exclude_unset=True)
-    if data.split != "given":  # a set of the user's own, which stays as it is
-        values |= {"validation": validation, "test": test}
+    phantom = data.set in PHANTOM_WRITERS
+    published = data.split == "published" and (data.set in PUBLISHED_TEST or not phantom)
+    if data.split != "given" or phantom:  # a set that gives its own split stays as it is
+        values |= {"validation": validation} if published else {"validation": validation, "test": test}
+        if data.split in ("published", "given") and not published:  # the phantoms of this set come without one
+            values["split"] = "patient"
     if not xray:
         values["slice_mm"] = SLICE_MM
     phantoms: dict[str, dict[str, Any]] = {}
     if data.set in PHANTOM_WRITERS:
         values["label_fraction"] = tune / train
-        if data.split in ("published", "given"):  # phantoms come without one
-            values |= {"split": "patient", "validation": validation, "test": test}
         values.pop("where", None)
         phantoms[data.set] = _phantoms(data.set, train + validation + test)
+        if published:
+            phantoms[data.set][PUBLISHED_TEST[data.set]] = test
     for section, choices in parts.items():
         found = [choice.set for choice in choices if choice.set in PHANTOM_WRITERS]
         phantoms |= {name: _phantoms(name, counts[section]) for name in found}

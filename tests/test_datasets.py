@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from ct_layouts import CT_STRUCTURES, CT_WRITERS
 from layouts import (
     KERMANY,
     body,
@@ -100,6 +101,7 @@ WRITERS = {
     "lits": write_lits,
     "decathlon": write_decathlon,
     "classification_csv": write_own_csv,
+    **CT_WRITERS,
 }
 
 
@@ -134,9 +136,8 @@ def test_every_loader_keeps_the_contract(roots: dict[str, Path], name: str) -> N
 @pytest.mark.parametrize("name", LOADERS.names())
 def test_label_maps_fit_their_scans_or_are_refused(roots: dict[str, Path], name: str) -> None:
     loader = LOADERS[name]
-    structures = {"visceral": NAMES, "kits19": ["kidney", "tumour"], "decathlon": ["Cord", "Gland"]}.get(
-        name, ["liver"]
-    )
+    own = {"visceral": NAMES, "kits19": ["kidney", "tumour"], "decathlon": ["Cord", "Gland"], **CT_STRUCTURES}
+    structures = own.get(name, ["liver"])
     for row in loader.index(roots[name]).to_dict("records"):
         if loader.kind == "ct" and row["has_label"]:
             labels = loader.read_label(roots[name], row, structures)

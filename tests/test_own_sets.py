@@ -284,7 +284,7 @@ def _replace(path: Path, old: str, new: str) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"split": "patient"}, "data.pneumonia.validation: the split 'patient' needs a number of patients"),
+        ({"split": "patient"}, "data.pneumonia: validation: the split 'patient' needs a number of patients"),
         ({"external_sets": [{"set": "xrays/ward.yaml"}]}, "two sets are called 'ward': give one of them a name"),
     ],
 )

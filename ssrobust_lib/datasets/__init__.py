@@ -12,14 +12,19 @@ import numpy as np
 import pandas as pd
 
 from ssrobust_lib.datasets import (  # noqa: F401 (register)
+    btcv,
+    cad_pe,
+    chaos,
     classification_csv,
     decathlon,
+    exact09,
     kermany,
     kits19,
     lits,
     luna16,
     nih,
     rsna,
+    sliver07,
     visceral,
 )
 from ssrobust_lib.datasets.loader import (

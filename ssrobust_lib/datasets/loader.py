@@ -134,6 +134,25 @@ class Loader(ABC):
         """
         raise UnreadableImageError(f"{row['sample_id']}: the set {self.name} has no label maps")
 
+    def files(self, root: Path, row: Row) -> list[Path]:
+        """Every file that the image and the label of one row are read from, sorted; a changed one is another image.
+
+        The row's image, with all slices where it is a folder (DICOM series) and with the voxels beside a MetaImage
+        header, and its `label_file` where the table has one.
+        """
+        found: set[Path] = set()
+        for name in (row["image"], row.get("label_file")):
+            if not isinstance(name, str) or not name:
+                continue
+            path = Path(root) / name
+            if path.is_dir():
+                found.update(series_files(path))
+                continue
+            found.add(path)
+            if path.suffix == ".mhd":
+                found.update(other for other in path.parent.glob(f"{path.stem}.*raw") if other.is_file())
+        return sorted(found)
+
     def survey(
         self, root: Path, *, set_name: str | None = None, exclude: Mapping[str, str] | None = None, **options: Any
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -221,6 +240,23 @@ def find_folder(root: Path, markers: Sequence[str], depth: int = 3) -> Path:
         below = (path for folder in level if folder.is_dir() for path in sorted(folder.iterdir()))
         level = [path for path in below if path.is_dir() and not path.name.startswith((".", "__"))]
     return Path(root)
+
+
+def series_files(folder: Path) -> list[Path]:
+    """Files of a DICOM series' folder by name: all but hidden ones and a DICOMDIR; published slices may lack a suffix."""
+    return sorted(path for path in folder.iterdir() if is_visible(path) and path.name != "DICOMDIR" and path.is_file())
+
+
+def is_visible(path: Path) -> bool:
+    """Whether a file is the publisher's: archives packed on a Mac hold a `._name` beside every file."""
+    return not path.name.startswith(".")
+
+
+def require_label(root: Path, row: Row) -> Path:
+    """Path of a row's `label_file`; raises `UnreadableImageError` where it has none."""
+    if not row["has_label"]:
+        raise UnreadableImageError(f"{row['sample_id']}: this scan has no label map")
+    return Path(root) / row["label_file"]
 
 
 def check_structures(structures: Sequence[str], known: Sequence[str]) -> None:

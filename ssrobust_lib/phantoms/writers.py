@@ -3,6 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
+from ssrobust_lib.phantoms.ct_challenges import (
+    write_btcv_phantoms,
+    write_cad_pe_phantoms,
+    write_chaos_phantoms,
+    write_exact09_phantoms,
+    write_sliver07_phantoms,
+)
 from ssrobust_lib.phantoms.ct_files import (
     write_kits19_phantoms,
     write_lits_phantoms,
@@ -23,6 +30,11 @@ _WRITERS: dict[str, Callable[..., Any]] = {
     "kits19": write_kits19_phantoms,
     "luna16": write_luna16_phantoms,
     "lits": write_lits_phantoms,
+    "cad_pe": write_cad_pe_phantoms,
+    "exact09": write_exact09_phantoms,
+    "btcv": write_btcv_phantoms,
+    "chaos": write_chaos_phantoms,
+    "sliver07": write_sliver07_phantoms,
 }
 for _name, _writer in _WRITERS.items():
     PHANTOM_WRITERS.register(_name)(_writer)
