@@ -162,14 +162,14 @@ def _receive_patiently(
             _receive(session, file, part, patience, shown)
             return
         except _AgainError as trouble:
-            failures = failures + 1 if _size(part) <= furthest else 1
+            failures = failures + 1 if _size(part) <= furthest else 0
             furthest = max(furthest, _size(part))
             if failures >= patience.attempts:
                 raise DownloadError(
                     f"{file.address}: given up after {failures} attempts without progress ({trouble}). "
                     f"{gigabytes(furthest)} are kept; the same command goes on from there"
                 ) from trouble
-            wait_s = min(trouble.wait_s or patience.first_wait_s * 2 ** (failures - 1), patience.longest_wait_s)
+            wait_s = min(trouble.wait_s or patience.first_wait_s * 2 ** max(failures - 1, 0), patience.longest_wait_s)
             say(f"{file.name}: {trouble}; trying again in {wait_s:.0f} s")
             time.sleep(wait_s)
 

@@ -125,6 +125,8 @@ def extract(
         with _named(archive, kind), archive.open("rb") as opened:
             into = _Folder(folder, packed, limits or Limits())
             _check_room(folder, packed)
+            if packed == 0:
+                raise ArchiveError("is empty")
             for _ in readers[kind](_Metered(opened), archive.name, into):
                 if shown:
                     shown(min(opened.tell(), packed), packed)
@@ -197,6 +199,8 @@ class _Metered:
         return data
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if offset < 0 and whence == os.SEEK_SET:  # the disk's error for it could not be told from a fault of the disk
+            raise ArchiveError("a header points to before the beginning of the archive")
         return self._stream.seek(offset, whence)
 
     def tell(self) -> int:
