@@ -12,11 +12,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Served:
     """One file of the server.
 
-    `faults` are taken one per request, in order; afterwards the server behaves:
-    cut:N sends N bytes less than announced; short:N announces N bytes less than it has; status:N answers N;
-    later:N answers 503 and Retry-After N; whole ignores Range; from_zero answers a range with the beginning; moved
-    redirects to /moved; page sends a web page; unsized names no length; unsized_cut:N ends N bytes early without a word;
-    whole_cut:N is both whole and cut; drop closes the connection unanswered; more:N announces nothing and sends N bytes too many, chunked.
+    `faults` are taken one per request, in order; afterwards the server behaves. N is a number:
+
+    - cut:N sends N bytes less than announced, short:N announces N bytes less than there are, more:N announces no length
+      and sends N bytes too many, unsized announces none, unsized_cut:N ends N bytes early without a word
+    - whole ignores Range, whole_cut:N does so and is cut, from_zero answers a range with the beginning
+    - status:N answers N, later:N 503 with Retry-After N, moved redirects to /moved, page sends a web page, drop closes
+      the connection unanswered
     """
 
     content: bytes
