@@ -71,7 +71,7 @@ def run_table(profile: Profile) -> str:
         ("images", [_images(profile, task) for task in tasks]),
         ("unlabelled images besides", [_names(profile.data[task].pretext_sets) for task in tasks]),
         ("another centre", [_names(profile.data[task].external_sets) for task in tasks]),
-        ("patients for validation, test", [f"{profile.data[t].validation}, {profile.data[t].test}" for t in tasks]),
+        ("patients for validation, test", [_held_out(profile, task) for task in tasks]),
         ("labelled share of training", [f"{100 * profile.data[task].label_fraction:g} %" for task in tasks]),
         ("image size", [f"{profile.data[t].image_size} × {profile.data[t].image_size}" for t in tasks]),
         ("pixel, slice, window", [_geometry(profile, task) for task in tasks]),
@@ -105,6 +105,12 @@ def _images(profile: Profile, task: str) -> str:
     data = profile.data[task]
     phantoms = " (phantoms)" if data.set in profile.phantoms else ""
     return f"`{data.label}`{phantoms}, {data.split} split"
+
+
+def _held_out(profile: Profile, task: str) -> str:
+    """Patients for validation and test; 'given' where the set says itself who they are."""
+    data = profile.data[task]
+    return f"{data.validation or 'given'}, {data.test or 'given'}"
 
 
 def _geometry(profile: Profile, task: str) -> str:

@@ -64,11 +64,12 @@ def _expected(error: Exception) -> bool:
     from ssrobust_lib.notebook_parameters import ParameterError
     from ssrobust_lib.registry import UnknownNameError
     from ssrobust_lib.runner import RunError
+    from ssrobust_lib.splits import PatientCrossesError
     from ssrobust_lib.store import StoreError
 
-    ours = (ProfileError, ManifestError, ParameterError, UnknownNameError, RunError, StoreError, BookError)
-    data = (DataCommandError, LayoutError, CacheError)
-    return isinstance(error, (*ours, *data, OSError))
+    of_the_run = (ParameterError, UnknownNameError, RunError, StoreError, BookError, OSError)
+    of_the_data = (ProfileError, ManifestError, LayoutError, PatientCrossesError, DataCommandError, CacheError)
+    return isinstance(error, (*of_the_run, *of_the_data))
 
 
 def _parser() -> argparse.ArgumentParser:

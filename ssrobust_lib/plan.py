@@ -18,7 +18,16 @@ from ssrobust_lib.study import Cell, Study
 
 _START = 5.0  # a notebook's start, seconds: interpreter, kernel, imports
 _BACKWARD = 3.0  # a training step costs this many forward passes
-_PHANTOM_SECONDS = {"rsna": 0.045, "visceral": 2.0, "kits19": 2.0, "luna16": 1.5, "lits": 1.5}
+_PHANTOM_SECONDS = {
+    "rsna": 0.045,
+    "rsna_test": 0.045,
+    "kermany": 0.06,
+    "nih": 0.06,
+    "visceral": 2.0,
+    "kits19": 2.0,
+    "luna16": 1.5,
+    "lits": 1.5,
+}
 _SCAN_MM = 600  # length of a scan whose slice count is not known yet
 
 
@@ -113,9 +122,19 @@ def _steps(images: int, training: Any) -> int:
     return min(training.epochs * per_epoch, training.max_steps or 10**12)
 
 
-def _train_patients(profile: Profile, task: str) -> int:
+def _held_out(profile: Profile, task: str) -> tuple[int, int]:
+    """Patients for validation and test: the profile's numbers, or those that the set gives itself."""
     data = profile.data[task]
-    return max(1, _patients(profile, data) - data.validation - data.test)
+    if data.split != "given" or data.set in profile.phantoms:
+        return data.validation or 0, data.test or 0
+    samples = _found_in(data.set, image_folder(profile, data.set))
+    given = samples.get("published_split", pd.Series("", index=samples.index))
+    there = {part: int(samples.loc[given == part, "patient_id"].nunique()) for part in ("val", "test")}
+    return data.validation or there["val"], data.test or there["test"]
+
+
+def _train_patients(profile: Profile, task: str) -> int:
+    return max(1, _patients(profile, profile.data[task]) - sum(_held_out(profile, task)))
 
 
 def _network_megabytes(profile: Profile, task: str) -> float:
@@ -139,7 +158,8 @@ def _finetune(profile: Profile, cell: Cell) -> Work:
     images = max(2, round(_train_patients(profile, task) * data.label_fraction)) * _per_patient(profile, task)
     steps = _steps(images, training)
     epochs = min(training.epochs, steps)
-    passes = steps * training.batch_size * _BACKWARD + epochs * data.validation * _per_patient(profile, task)
+    validation = _held_out(profile, task)[0] * _per_patient(profile, task)
+    passes = steps * training.batch_size * _BACKWARD + epochs * validation
     return Work(_START, passes, 2 * _network_megabytes(profile, task))
 
 
@@ -148,7 +168,8 @@ def _evaluation(profile: Profile, cell: Cell) -> Work:
     networks = len(profile.arms) * profile.seeds
     conditions = 5 if "corruption" in cell.of else 1
     own = cell.of["set"] == profile.data[task].label
-    patients = profile.data[task].test if own else max(_patients(profile, _choice_of(profile, task, cell.of["set"])), 1)
+    choice = profile.data[task] if own else _choice_of(profile, task, cell.of["set"])
+    patients = _held_out(profile, task)[1] if own else max(_patients(profile, choice), 1)
     passes = patients * _per_patient(profile, task) * networks * conditions
     rows = patients * networks * conditions * (1 if task == "pneumonia" else 20)
     return Work(_START, passes, rows * 2e-5)
@@ -160,7 +181,7 @@ def _choice_of(profile: Profile, task: str, label: str) -> SetChoice:
 
 def _calibration(profile: Profile, cell: Cell) -> Work:
     task = cell.of["task"]
-    images = profile.calibration.images.get(task, profile.data[task].validation * _per_patient(profile, task))
+    images = profile.calibration.images.get(task, _held_out(profile, task)[0] * _per_patient(profile, task))
     networks = (1 + len(profile.pretext_tasks)) * profile.seeds
     passes = images * networks * profile.calibration.max_evaluations * len(profile.corruptions)
     return Work(_START, passes, 0.1)

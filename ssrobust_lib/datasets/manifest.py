@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from ssrobust_lib.datasets.manifest_schema import COUNTS, NOT_STATED, DownloadFile, KnownBad, Layout, Manifest
 from ssrobust_lib.registry import UnknownNameError, unknown_name
@@ -27,6 +27,7 @@ __all__ = [
     "Manifest",
     "ManifestError",
     "count_report",
+    "is_own",
     "load_manifest",
     "locate",
     "manifests",
@@ -93,6 +94,8 @@ def _problem(path: Path, tree: yaml.Node, problem: dict[str, Any]) -> str:
         got = f", got {problem['input']!r}"
     field = ".".join(map(str, location)) or "(the whole)"
     what = problem["msg"].removeprefix("Value error, ")
+    if location == ("name",) and problem["type"] == "string_pattern_mismatch":
+        what = "expected lower-case letters, digits and _ (a set is called like its manifest: rename the file)"
     if problem["type"] == "extra_forbidden":
         what = str(unknown_name("field", location[-1], _fields_beside(location)))
     return f"{path}: line {_line_of(tree, location)}, field {field}: {what}{got}"
@@ -100,8 +103,9 @@ def _problem(path: Path, tree: yaml.Node, problem: dict[str, Any]) -> str:
 
 def _fields_beside(location: Sequence[str | int]) -> list[str]:
     """Fields that the schema knows in the block that holds the unknown one."""
-    blocks = {"layout": Layout, "files": DownloadFile, "known_bad": KnownBad}
-    return list(blocks.get(str(location[0]), Manifest).model_fields) if len(location) > 1 else list(Manifest.model_fields)
+    blocks: dict[str, type[BaseModel]] = {"layout": Layout, "files": DownloadFile, "known_bad": KnownBad}
+    block = blocks.get(str(location[0]), Manifest) if len(location) > 1 else Manifest
+    return list(block.model_fields)
 
 
 def _read_fields(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
@@ -193,6 +197,11 @@ def locate(manifest: Manifest, data_root: str | Path | None) -> Path:
     return root
 
 
+def is_own(manifest: Manifest) -> bool:
+    """Whether a manifest was read from a file of the user's own rather than from `data_manifests`."""
+    return manifest.file is not None and manifest.file.parent != FOLDER
+
+
 def set_folder(manifest: Manifest, data_root: str | Path | None) -> Path:
     """Where a set's folder is, or would have to be; looks at no file in it.
 
@@ -201,12 +210,10 @@ def set_folder(manifest: Manifest, data_root: str | Path | None) -> Path:
     DataFolderError
         If no data root is given and the manifest is not one of the user's own that knows its folder.
     """
-    folder = Path(manifest.folder).expanduser()
-    file = manifest.file
-    own = file is not None and file.parent != FOLDER
+    folder, file = Path(manifest.folder).expanduser(), manifest.file
     if folder.is_absolute():
         return folder
-    if own and file is not None and ((file.parent / folder).is_dir() or data_root is None):
+    if file is not None and is_own(manifest) and ((file.parent / folder).is_dir() or data_root is None):
         return (file.parent / folder).resolve()
     if data_root is None:
         raise DataFolderError(

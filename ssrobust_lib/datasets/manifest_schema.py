@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
-from ssrobust_lib.datasets.loader import LOADERS
-from ssrobust_lib.registry import UnknownNameError, unknown_name
+from ssrobust_lib.datasets.loader import LOADERS, OptionError
+from ssrobust_lib.registry import unknown_name
 
 NOT_STATED = "not stated"
 COUNTS = ("images", "patients", "labelled", "positive")
@@ -20,18 +20,8 @@ NAME = r"^[a-z0-9][a-z0-9_]*$"
 Text = Annotated[str, Field(min_length=1)]
 
 
-class FieldError(ValueError):
-    """A field that contradicts another one.
-
-    Parameters
-    ----------
-    location : path of the field, e.g. ("files", 0, "md5")
-    message : what was expected, what came, what to do
-    """
-
-    def __init__(self, location: tuple[str | int, ...], message: str) -> None:
-        super().__init__(message)
-        self.location = location
+class FieldError(OptionError):
+    """A field that contradicts another one; `location` is its path, e.g. ("files", 0, "md5")."""
 
 
 class _Strict(BaseModel):
@@ -152,7 +142,7 @@ class Manifest(_Strict):
     def _known_counts(cls, counts: dict[str, int]) -> dict[str, int]:
         for what, count in counts.items():
             if what not in COUNTS:
-                raise FieldError((what,), str(unknown_name("count", what, list(COUNTS))))
+                raise FieldError((what,), unknown_name("count", what, list(COUNTS)))
             if count < 0:
                 raise FieldError((what,), f"{what} must not be negative, got {count}")
         return counts
@@ -160,7 +150,7 @@ class Manifest(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _defaults(cls, content: Any) -> Any:
-        """Fill in what a set of one's own may leave out: its title, and the layout that its loader needs."""
+        """Fill in what a set of one's own may leave out: its title, and what its loader knows (kind, layout)."""
         if not isinstance(content, dict):
             return content
         filled = dict(content)
@@ -169,10 +159,14 @@ class Manifest(_Strict):
         if isinstance(name := filled.get("name"), str):
             filled.setdefault("title", name)
         loader = filled.get("loader")
-        if "layout" not in filled and isinstance(loader, str) and loader in LOADERS:
+        if not isinstance(loader, str) or loader not in LOADERS:
+            return filled
+        filled.setdefault("kind", LOADERS[loader].kind)
+        if "layout" not in filled:
             options = filled.get("loader_options")
             patterns = LOADERS[loader].needed_files(**(options if isinstance(options, dict) else {}))
-            filled["layout"] = {"text": f"as the loader {loader} reads it", "files": patterns, "verified": "by its owner"}
+            words = f"as the loader {loader} reads it"
+            filled["layout"] = {"text": words, "files": patterns, "verified": "by its owner"}
         return filled
 
     @model_validator(mode="after")
@@ -195,11 +189,11 @@ class Manifest(_Strict):
         for option in self.loader_options:
             if option not in known:
                 expected = unknown_name("option", option, known) if known else f"{self.loader} has no options"
-                raise FieldError(("loader_options", option), str(expected))
+                raise FieldError(("loader_options", option), expected)
         try:
             loader.check_options(**self.loader_options)
-        except (UnknownNameError, ValueError) as error:
-            raise FieldError(("loader_options", *getattr(error, "location", ())), str(error)) from error
+        except OptionError as error:
+            raise FieldError(("loader_options", *error.location), error) from error
 
     def _check_published(self) -> None:
         if self.access != "own":
