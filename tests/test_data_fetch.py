@@ -175,13 +175,38 @@ def test_archives_that_contradict_each_other_are_refused(server, tmp_path):
         got(manifest, tmp_path / "data")
 
 
-def test_a_folder_with_files_of_the_user_is_left_alone(server, kermany, tmp_path):
-    own = tmp_path / "data" / "kermany" / "mine.txt"
-    own.parent.mkdir(parents=True)
-    own.write_text("mine")
-    with pytest.raises(FetchError, match="holds files that this command has not fetched"):
+def test_a_set_that_is_here_already_is_left_alone(server, kermany, tmp_path):
+    write_pictures(tmp_path / "data" / "kermany", KERMANY[:-1])
+    before = tree(tmp_path / "data" / "kermany")
+    with pytest.raises(FetchError, match="kermany is in .* already, but not from this command"):
         got(kermany, tmp_path / "data")
-    assert own.read_text() == "mine" and server.asked == []
+    assert tree(tmp_path / "data" / "kermany") == before and server.asked == []
+
+
+def test_a_file_that_the_user_has_put_there_is_neither_replaced_nor_downloaded(server, nih, tmp_path):
+    folder = tmp_path / "data" / "nih"
+    folder.mkdir(parents=True)
+    table = nih.files[2].name
+    (folder / table).write_bytes((tmp_path / "made" / table).read_bytes())
+    (folder / "notes.txt").write_text("mine")
+    got(nih, tmp_path / "data")
+    assert [path for path, _, _ in server.asked] == ["/images_001.tar.gz", "/images_002.tar.gz"]
+    assert tree(folder) == tree(tmp_path / "made") | {"notes.txt": b"mine"}
+
+
+def test_a_file_of_the_user_that_differs_from_the_published_one_stops_the_fetch(server, nih, tmp_path):
+    folder = tmp_path / "data" / "nih"
+    folder.mkdir(parents=True)
+    table = nih.files[2].name
+    (folder / table).write_text("my own table")
+    for _ in range(2):  # the second call says the same, and downloads nothing again
+        with pytest.raises(FetchError, match=f"{table} was there before and differs"):
+            got(nih, tmp_path / "data")
+        assert len(server.asked) == 3
+    assert tree(folder) == {table: b"my own table"}
+    (folder / table).unlink()
+    got(nih, tmp_path / "data")
+    assert tree(folder) == tree(tmp_path / "made") and len(server.asked) == 3
 
 
 def test_an_empty_folder_and_one_behind_a_link_are_filled(kermany, tmp_path):
@@ -271,7 +296,8 @@ def test_the_command_says_where_a_fetched_set_is_laid_out_otherwise(server, tmp_
     archive = tar_of(tmp_path / "a.tar", {"pictures/a.png": b"x"}).read_bytes()
     manifest = offered(server, "kermany", ("set.tar.gz", archive, "tar", ""))
     assert run_command(monkeypatch, manifest, tmp_path / "data") == 1
-    assert "is laid out otherwise" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "everything with an address is here, but the set is not whole" in error and "laid out otherwise" in error
 
 
 def test_every_error_of_the_commands_is_told_without_a_traceback():

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from layouts import KERMANY, write_decathlon, write_pictures, write_rsna
 from PIL import Image
@@ -13,7 +14,7 @@ from ssrobust_lib.config import load_profile
 from ssrobust_lib.data_command import contact_sheet
 from ssrobust_lib.data_command.contact_sheet import ShowError, show_set
 from ssrobust_lib.data_command.inventory import inventory, inventory_text
-from ssrobust_lib.data_command.prepare import PrepareError, prepare, settings_for
+from ssrobust_lib.data_command.prepare import PrepareError, settings_for
 from ssrobust_lib.datasets.manifest import load_manifest, manifests
 from ssrobust_lib.figures.scans import scan_planes
 from ssrobust_lib.preprocessing import CTSettings, XRaySettings
@@ -68,10 +69,10 @@ def test_the_list_fits_the_terminal_and_says_how_to_get_what_lacks(data, width):
 
 def test_what_can_be_fetched_says_so(tmp_path):
     file = {"address": "https://example.org/a.zip", "name": "a.zip", "unpack": "zip"}
-    content = load_manifest("kermany").model_dump() | {"access": "open", "files": [file]}
+    content = load_manifest("kermany").model_dump() | {"access": "open", "files": [file], "get": "look for it."}
     manifest = type(load_manifest("kermany")).model_validate(content)
     entries = inventory({"kermany": manifest}, tmp_path)
-    assert entries[0].fetchable and "or: ssrobust data fetch kermany" in inventory_text(entries, tmp_path)
+    assert entries[0].fetchable and "look for it; or: ssrobust data fetch kermany" in inventory_text(entries, tmp_path)
 
 
 def test_the_command_prints_json(data, capsys):
@@ -205,7 +206,7 @@ def test_preprocessing_that_is_lacking_or_does_not_fit_is_refused():
         settings_for("ct", profile, window_hu=(300.0, -100.0))
 
 
-def test_prepare_hands_the_located_set_to_the_cache(data, monkeypatch):
+def test_prepare_hands_the_located_set_to_the_cache(data, monkeypatch, capsys):
     from ssrobust_lib.datasets import cache
 
     asked = []
@@ -214,12 +215,17 @@ def test_prepare_hands_the_located_set_to_the_cache(data, monkeypatch):
         asked.append((manifest.name, root, settings, workers))
         return root / "cache"
 
+    problems = pd.DataFrame([{"sample_id": "rsna/p0", "path": "p0.dcm", "reason": "is empty"}])
     monkeypatch.setattr(cache, "prepare_set", prepare_set, raising=False)
-    assert prepare(load_manifest("rsna"), data, XRaySettings(32), workers=3) == data / "rsna" / "cache"
+    monkeypatch.setattr(cache, "problems_of", lambda folder: problems, raising=False)
+    assert cli.run(["data", "prepare", "rsna", "--root", str(data), "--size", "32", "--workers", "3"]) == 0
     assert asked == [("rsna", data / "rsna", XRaySettings(32), 3)]
+    said = capsys.readouterr().out
+    assert "cannot be decoded: p0.dcm: is empty" in said
+    assert f"1 images cannot be decoded and are left out: {data}" in said
 
 
 def test_kermany_is_listed_from_a_folder_in_its_layout(tmp_path):
     write_pictures(tmp_path / "kermany", KERMANY)
     (entry,) = inventory({"kermany": load_manifest("kermany")}, tmp_path)
-    assert entry.state == "part" and entry.problem == "5 of 5,856 images"
+    assert entry.state == "part" and entry.problem.startswith("5 of 5,856 images")

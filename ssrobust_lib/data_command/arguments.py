@@ -135,8 +135,8 @@ def _check(chosen: argparse.Namespace) -> int:
 def _fetch(chosen: argparse.Namespace) -> None:
     from tqdm import tqdm
 
-    from ssrobust_lib.data_command.fetch import fetch_set
-    from ssrobust_lib.datasets.manifest import locate
+    from ssrobust_lib.data_command.fetch import FetchError, fetch_set
+    from ssrobust_lib.datasets.manifest import DataFolderError, locate
 
     manifest, root = _manifest_and_root(chosen)
     if root is None:
@@ -144,7 +144,11 @@ def _fetch(chosen: argparse.Namespace) -> None:
     if manifest.files:
         print(f"{manifest.title}\n  licence: {manifest.licence}\n  terms: {manifest.terms}")
     fetch_set(manifest, root, keep_archives=chosen.keep_archives, say=tqdm.write)
-    print(f"{manifest.name} is here: {locate(manifest, root)}\nnext: ssrobust data check {chosen.name}")
+    try:
+        folder = locate(manifest, root)
+    except DataFolderError as error:
+        raise FetchError(f"everything with an address is here, but the set is not whole. {error}") from error
+    print(f"{manifest.name} is here: {folder}\nnext: ssrobust data check {chosen.name}")
 
 
 def _show(chosen: argparse.Namespace) -> None:
@@ -162,7 +166,6 @@ def _show(chosen: argparse.Namespace) -> None:
 def _prepare(chosen: argparse.Namespace) -> None:
     from ssrobust_lib.config import load_profile
     from ssrobust_lib.data_command.prepare import prepare, settings_for
-    from ssrobust_lib.datasets.cache import open_cache
 
     manifest, root = _manifest_and_root(chosen)
     settings = settings_for(
@@ -174,9 +177,8 @@ def _prepare(chosen: argparse.Namespace) -> None:
         window_hu=tuple(chosen.window) if chosen.window else None,
     )
     print(f"{manifest.name}: {settings}")
-    folder = prepare(manifest, root, settings, workers=chosen.workers)
-    cache = open_cache(folder)
-    for row in cache.problems.head(20).to_dict("records"):
-        print(f"left out: {row['path']}: {row['reason']}")
-    more = f", {len(cache.problems):,} left out" if len(cache.problems) else ""
-    print(f"{cache.rows['sample_id'].nunique():,} samples, {len(cache.rows):,} pictures{more}: {folder}")
+    folder, problems = prepare(manifest, root, settings, workers=chosen.workers)
+    for row in problems.head(20).to_dict("records"):
+        print(f"cannot be decoded: {row['path']}: {row['reason']}")
+    more = f"; {len(problems):,} images cannot be decoded and are left out" if len(problems) else ""
+    print(f"{manifest.name} is prepared{more}: {folder}")

@@ -198,7 +198,9 @@ def _check_images(
     manifest: "Manifest", root: Path, samples: pd.DataFrame, report: Report, workers: int, bar: bool | None
 ) -> None:
     """Open every image and label map with the set's loader."""
-    source = Source(manifest.loader, root, manifest.structures)
+    from ssrobust_lib.datasets import structures_of
+
+    source = Source(manifest.loader, root, structures_of(manifest, root))
     rows = samples.to_dict("records")
     size = XRAYS_PER_TASK if manifest.kind == "xray" else 1
     chunks = [rows[start : start + size] for start in range(0, len(rows), size)]

@@ -123,6 +123,7 @@ def _xrays(
 def _scans(
     manifest: "Manifest", root: Path, rows: list[dict[str, Any]], n: int, skipped: dict[str, str]
 ) -> "tuple[StudyFigure, list[str]]":
+    from ssrobust_lib.datasets import structures_of
     from ssrobust_lib.figures.scans import scan_planes, scan_sheet
 
     scans: list[tuple[str, list[Plane]]] = []
@@ -134,7 +135,7 @@ def _scans(
             scans.append((words, scan_planes(image.hu, labels, image.spacing_mm)))
             names.append(row["sample_id"])
     figure = scan_sheet(
-        scans, structures=manifest.structures, dataset=_source(manifest), title=manifest.title,
+        scans, structures=structures_of(manifest, root), dataset=_source(manifest), title=manifest.title,
         notes=["Axial planes from superior to inferior, then a coronal one; window -160 to 240 HU."],
     )  # fmt: skip
     return figure, names
@@ -144,15 +145,17 @@ def _readable(
     manifest: "Manifest", root: Path, rows: list[dict[str, Any]], n: int, skipped: dict[str, str]
 ) -> Iterator[tuple[dict[str, Any], XRay | Volume, np.ndarray | None]]:
     """The first `n` samples that can be read, with their label maps; the others go to `skipped`."""
-    loader = LOADERS[manifest.loader]
+    from ssrobust_lib.datasets import structures_of
+
+    loader, structures = LOADERS[manifest.loader], structures_of(manifest, root)
     read = 0
     for row in rows:
         if read == n:
             return
         try:
             image = loader.read_image(root, row)
-            labelled = bool(row["has_label"] and manifest.structures)
-            labels = loader.read_label(root, row, manifest.structures) if labelled else None
+            labelled = bool(row["has_label"] and structures)
+            labels = loader.read_label(root, row, structures) if labelled else None
         except UnreadableImageError as error:
             skipped[str(row["image"])] = str(error)
             continue

@@ -3,11 +3,12 @@
 In: a manifest with addresses, and the data root. Out: the set's folder, laid out as published. Archives and unpacked
 files gather in `.ssrobust/<set>/` beside it (`downloads`, `unpacking`, `staged`, and `fetched.json`, which remembers
 what is done), so that an interrupted call leaves no half set and the next one goes on; the set's folder appears by one
-rename.
+rename. Files that the user has put there are never replaced.
 """
 
 import errno
 import fcntl
+import filecmp
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssrobust_lib.data_command import DataCommandError
-from ssrobust_lib.data_command.download import Patience, check_room, download, gigabytes
+from ssrobust_lib.data_command.checksums import set_files
+from ssrobust_lib.data_command.download import Patience, check_room, download, gigabytes, mismatch
 from ssrobust_lib.data_command.extraction import ArchiveError, Limits, extract
 from ssrobust_lib.store import read_json, write_json
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from ssrobust_lib.datasets.manifest import DownloadFile, Manifest
 
 NOTES = "fetched.json"
+OWN = "found.json"
+"""Paths of what was in the set's folder before anything was fetched."""
 
 
 class FetchError(DataCommandError):
@@ -61,7 +65,7 @@ def fetch_set(
     Raises
     ------
     FetchError
-        If the set is not open, has no addresses, or its folder holds files that were not fetched.
+        If the set is not open, has no addresses, is here but was not fetched, or would replace a file of the user's.
     DownloadError, ArchiveError
         If a file cannot be had, is not the published one, or is unsafe to unpack.
     """
@@ -73,11 +77,13 @@ def fetch_set(
     work = work_folder(folder, manifest.name)
     with _writable(work), _alone(work):
         notes = fetched_files(folder, manifest.name)
-        if not notes and _holds_files(folder):
+        if not notes and _fits(manifest, folder):
             raise FetchError(
-                f"{manifest.name}: {folder} holds files that this command has not fetched; they are left alone. "
-                f"`ssrobust data check {manifest.name}` says whether the set is whole; or move them and fetch again"
+                f"{manifest.name} is in {folder} already, but not from this command, and is left alone: "
+                f"`ssrobust data check {manifest.name}` says whether it is whole. To fetch it anew, move it away first"
             )
+        if not (work / OWN).is_file():
+            write_json(work / OWN, set_files(folder))
         todo = [file for file in manifest.files if not _is_done(file, notes, folder, work)]
         known = sum(file.bytes or 0 for file in todo)
         if todo:
@@ -98,7 +104,7 @@ def fetch_set(
                 archive.unlink(missing_ok=True)
             say(f"{file.name}: {len(files):,} files, {gigabytes(sum(files.values()))}")
         if (work / "staged").is_dir():
-            _move_in(work / "staged", folder)
+            _move_in(work / "staged", folder, set(read_json(work / OWN)))
         shutil.rmtree(work / "unpacking", ignore_errors=True)
     return folder
 
@@ -132,19 +138,27 @@ def _holds_files(folder: Path) -> bool:
     return folder.is_dir() and any(folder.iterdir())
 
 
+def _fits(manifest: "Manifest", folder: Path) -> bool:
+    """Whether the folder is laid out as the set is."""
+    return _holds_files(folder) and all(next(folder.glob(pattern), None) for pattern in manifest.layout.files)
+
+
 def _published(file: "DownloadFile") -> dict[str, Any]:
     return {"address": file.address, "md5": file.md5, "sha256": file.sha256, "unpack": file.unpack, "into": file.into}
 
 
 def _is_done(file: "DownloadFile", notes: dict[str, Any], folder: Path, work: Path) -> bool:
-    """Whether everything that came of a file is still there, in the set's folder or on the way to it."""
+    """Whether everything that came of a file is there, in the set's folder or on the way to it."""
     note = notes.get(file.name)
-    if note is None or {key: note.get(key) for key in _published(file)} != _published(file):
+    if note is not None and {key: note.get(key) for key in _published(file)} == _published(file):
+        return all(
+            any(_size(place / path) == n_bytes for place in (folder, work / "staged"))
+            for path, n_bytes in note["files"].items()
+        )
+    there = folder / file.into / file.name
+    if file.unpack != "none" or not (file.md5 or file.sha256) or not there.is_file():
         return False
-    return all(
-        any(_size(place / path) == n_bytes for place in (folder, work / "staged"))
-        for path, n_bytes in note["files"].items()
-    )
+    return mismatch(file, there) is None  # the user has put it there
 
 
 def _size(path: Path) -> int | None:
@@ -189,8 +203,17 @@ def _link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _move_in(staged: Path, folder: Path) -> None:
-    """Let the gathered files appear as the set's folder: by one rename, or one by one where the folder has files."""
+def _move_in(staged: Path, folder: Path, own: set[str]) -> None:
+    """Let the gathered files appear as the set's folder: by one rename, or one by one where the folder has files.
+
+    Raises `FetchError`, before anything is moved, for a file that would replace one of the user's `own`.
+    """
+    for path in sorted(own.intersection(set_files(staged))):
+        if (folder / path).is_file() and not filecmp.cmp(staged / path, folder / path, shallow=False):
+            raise FetchError(
+                f"{folder / path} was there before and differs from the published file: move it away, and run the same "
+                "command again; everything is downloaded"
+            )
     if not _holds_files(folder):
         try:
             os.replace(staged, folder)

@@ -128,8 +128,9 @@ def as_json(entries: list[Entry], data_root: Path | None) -> dict[str, Any]:
 
 def inventory_text(entries: list[Entry], data_root: Path | None, width: int = 100) -> str:
     """The inventory for a terminal of `width` columns: a line per set, then how to get what is not here."""
-    lines = [f"data folder: {data_root}" if data_root else NO_ROOT]
     name_width = max(len(entry.name) for entry in entries)
+    heading = f"  {'':<{name_width}}  {'state':<12}  {'images':<18}  {'access':<12}  licence"
+    lines = [f"data folder: {data_root}" if data_root else NO_ROOT, "", heading]
     for kind, title in KINDS.items():
         group = [entry for entry in entries if entry.kind == kind]
         if not group:
@@ -148,7 +149,8 @@ def inventory_text(entries: list[Entry], data_root: Path | None, width: int = 10
     if lacking:
         lines += ["", "How to get what is not here" if data_root else "How to get them"]
         for entry in lacking:
-            how = entry.get.rstrip(".") + (f"; or: ssrobust data fetch {entry.name}" if entry.fetchable else "")
+            fetch = f"ssrobust data fetch {entry.name}"
+            how = entry.get.rstrip(".") + (f"; or: {fetch}" if entry.fetchable and fetch not in entry.get else "")
             lines += _hanging(f"  {entry.name:<{name_width}}  ", how, width)
             if entry.folder:
                 lines += _hanging(" " * (name_width + 4), f"-> {entry.folder}", width)

@@ -1,6 +1,7 @@
 """`ssrobust data prepare`: decode and preprocess a whole set once, before a run needs it.
 
-In: a manifest, the data root, and a profile whose preprocessing is used. Out: the folder of the set's cache.
+In: a manifest, the data root, and a profile whose preprocessing is used. Out: the folder of the decoded
+images, which every run with the same preprocessing finds again, and what cannot be decoded.
 """
 
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING
 from ssrobust_lib.data_command import DataCommandError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ssrobust_lib.config import Profile
     from ssrobust_lib.datasets.manifest import Manifest
     from ssrobust_lib.preprocessing import CTSettings, XRaySettings
@@ -73,17 +76,23 @@ def _lacking(profile: "Profile", kind: str, options: str) -> PrepareError:
 
 def prepare(
     manifest: "Manifest", data_root: Path | None, settings: "XRaySettings | CTSettings", *, workers: int = 1
-) -> Path:
-    """Build the cache of a set, or find it built; returns its folder.
+) -> "tuple[Path, pd.DataFrame]":
+    """Decode what is not yet decoded of a set.
+
+    Returns
+    -------
+    folder : where the decoded images are
+    problems : sample_id, path, reason of what cannot be decoded
 
     Raises
     ------
     DataFolderError, LayoutError
         If the set is not there or laid out otherwise.
     CacheError
-        If no image can be read, or the cache cannot be written.
+        If the preprocessing is not for the set's kind of images, or the cache cannot be written.
     """
-    from ssrobust_lib.datasets.cache import prepare_set
+    from ssrobust_lib.datasets.cache import prepare_set, problems_of
     from ssrobust_lib.datasets.manifest import locate
 
-    return prepare_set(manifest, locate(manifest, data_root), settings, workers=workers, progress=True)
+    folder = prepare_set(manifest, locate(manifest, data_root), settings, workers=workers, progress=True)
+    return folder, problems_of(folder)
