@@ -5,6 +5,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -99,6 +100,26 @@ def test_a_known_bad_case_is_a_note_and_no_problem(rsna, tmp_path):
     assert "stage_2_train_images/p0.dcm: turned upside down (its publisher)" in note
 
 
+def test_scans_that_a_rule_passes_over_are_counted_and_no_problem(tmp_path):
+    from layouts import body, write_canonical
+
+    from ssrobust_lib.datasets.visceral import NUMBERS
+
+    silver = tmp_path / "visceral" / "silver"
+    mask = np.zeros((6, 40, 40), np.uint8)
+    mask[2:4, 15:20, 12:16] = 1
+    for volume, numbers in (("10000005_1_CTce_ThAb", NUMBERS.values()), ("10000006_1_CTce_ThAb", [58])):
+        write_canonical(silver / f"{volume}.nii.gz", body())
+        for turn, number in enumerate(numbers):
+            write_canonical(silver / f"{volume}_{number}_1.nii.gz", np.roll(mask, turn, axis=2))
+    report = check_set(published("visceral", counts={"images": 1}), tmp_path)
+    assert told(report) == []
+    assert re.match(
+        r"1 by the rule of the loader visceral; first .*000006.*19 of 20 structures", line(report, "left out")
+    )
+    assert "1 of 1 scans opened, label maps of 1" in line(report, "images")
+
+
 def test_a_label_map_that_does_not_fit_its_scan_is_a_problem(decathlon, tmp_path):
     from layouts import write_canonical
 
@@ -108,7 +129,6 @@ def test_a_label_map_that_does_not_fit_its_scan_is_a_problem(decathlon, tmp_path
 
 
 def test_an_empty_label_map_is_a_problem(decathlon, tmp_path):
-    import numpy as np
     from layouts import write_canonical
 
     write_canonical(tmp_path / "openkbp" / "labelsTr" / "case_0.nii.gz", np.zeros((6, 40, 40), np.uint8))

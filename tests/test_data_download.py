@@ -107,6 +107,12 @@ def test_a_part_with_other_bytes_is_found_out_by_the_checksum_and_got_anew(serve
     assert "sha256" in said[0]
 
 
+def test_a_part_that_nothing_vouches_for_is_not_continued(server, tmp_path):
+    leave_part(tmp_path / "in" / "a.bin", b"x" * 1000, server.address + "/a.bin", validator=None)
+    assert get(server, tmp_path, sha256=None).read_bytes() == CONTENT
+    assert ranges(server) == [""]
+
+
 def test_a_part_longer_than_the_file_is_got_anew(server, tmp_path):
     leave_part(tmp_path / "in" / "a.bin", CONTENT + b"more", server.address + "/a.bin")
     assert get(server, tmp_path).read_bytes() == CONTENT

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from layouts import KERMANY, write_decathlon, write_pictures, write_rsna
+from layouts import KERMANY, write_decathlon, write_nih, write_pictures, write_rsna
 from PIL import Image
 
 from ssrobust_lib import cli
@@ -131,13 +131,22 @@ def test_a_contact_sheet_of_scans_shows_their_structures(tmp_path):
     shown = show_set(manifest, tmp_path, target=tmp_path / "with.png")
     assert shown.samples[-1] == "openkbp/un_0"  # labelled ones come first
     assert len(shown.samples) == 3 and shown.skipped == {}
-    show_set(manifest.model_copy(update={"labels": {}}), tmp_path, target=tmp_path / "without.png")
+    write_decathlon(tmp_path / "none", n_labelled=0, n_unlabelled=3)
+    show_set(manifest.model_copy(update={"folder": "none"}), tmp_path, target=tmp_path / "without.png")
     coloured = []
     for name in ("with", "without"):
         with Image.open(tmp_path / f"{name}.png") as picture:
             pixels = np.asarray(picture.convert("RGB")).astype(int)
         coloured.append(np.count_nonzero(np.ptp(pixels, axis=2) > 60))
     assert coloured[0] > coloured[1] + 500
+
+
+def test_images_without_label_or_view_are_shown(tmp_path):
+    write_nih(tmp_path / "nih")
+    shown = show_set(load_manifest("nih"), tmp_path, target=tmp_path / "a.png")
+    assert sorted(shown.samples) == ["nih/00000001_000", "nih/00000002_000", "nih/00000002_001"]
+    assert shown.samples[-1] == "nih/00000002_001"  # the one without a label
+    assert min(size_of(tmp_path / "a.png")) > 300
 
 
 def test_the_same_seed_shows_the_same_images(data):

@@ -129,12 +129,16 @@ def _check_samples(manifest: "Manifest", root: Path, report: Report, subset: boo
     except LayoutError as error:
         report.problem("layout", "", str(error))
         return None
-    on_purpose = {f"{manifest.name}/{case.sample}" for case in manifest.known_bad}
-    for row in left_out.to_dict("records"):
-        if row["sample_id"] in on_purpose:
-            report.notes.append(f"left out, known to be bad: {row['path']}: {row['reason']}")
-        elif not subset:
-            report.problem("images", str(row["path"]), str(row["reason"]))
+    known_bad, by_rule, lacking = sort_left_out(manifest, root, left_out)
+    for row in known_bad:
+        report.notes.append(f"left out, known to be bad: {row['path']}: {row['reason']}")
+    if by_rule:
+        first = f"{by_rule[0]['path']}: {by_rule[0]['reason']}"
+        report.lines.append(
+            ("left out", f"{len(by_rule):,} by the rule of the loader {manifest.loader}; first {first}")
+        )
+    for row in lacking if not subset else ():
+        report.problem("images", row["path"], row["reason"])
     counts = count_report(manifest, samples)
     told = [f"{row['found']:,} of {row['published']:,} {row['what']}" for row in counts]
     report.lines.append(("counts", ", ".join(told) or f"{len(samples):,} images; none published"))
@@ -143,6 +147,31 @@ def _check_samples(manifest: "Manifest", root: Path, report: Report, subset: boo
             hint = "" if row["found"] > row["published"] else " (--subset if that is on purpose)"
             report.problem("counts", "", f"{row['what']}: expected {row['published']:,}, found {row['found']:,}{hint}")
     return samples
+
+
+def sort_left_out(
+    manifest: "Manifest", root: Path, left_out: pd.DataFrame
+) -> tuple[list[dict[str, str]], list[dict[str, str]], list[dict[str, str]]]:
+    """Tell apart why samples are left out of a run.
+
+    Parameters
+    ----------
+    root : the set's folder
+    left_out : sample_id, path, reason (see `index_samples`)
+
+    Returns
+    -------
+    known_bad : the manifest says so
+    by_rule : the image is there, and the loader's rule passes it over
+    lacking : something of it is not there
+    """
+    bad = {f"{manifest.name}/{case.sample}" for case in manifest.known_bad}
+    selects = LOADERS[manifest.loader].leaves_out_by_rule
+    parts: tuple[list[dict[str, str]], ...] = ([], [], [])
+    for row in left_out[["sample_id", "path", "reason"]].astype(str).to_dict("records"):
+        ruled = selects and (root / row["path"]).exists()
+        parts[0 if row["sample_id"] in bad else 1 if ruled else 2].append({str(key): row[key] for key in row})
+    return parts[0], parts[1], parts[2]
 
 
 def _check_published(manifest: "Manifest", root: Path, report: Report) -> None:

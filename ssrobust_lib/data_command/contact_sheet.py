@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from ssrobust_lib.config import PROJECT
 from ssrobust_lib.data_command import DataCommandError
@@ -109,10 +110,11 @@ def _xrays(
     for row, image, _ in _readable(manifest, root, rows, n, skipped):
         if isinstance(image, XRay):
             images.append(image.pixels)
-            labels.append(row["label"])
-            views.append(str({**row, **image.metadata}.get("view") or ""))
+            labels.append(None if pd.isna(row["label"]) else int(row["label"]))
+            view = {**row, **image.metadata}.get("view")
+            views.append(view if isinstance(view, str) else "")  # NaN where a table has none
             names.append(row["sample_id"])
-    labelled = any(label == label for label in labels)  # NA equals nothing
+    labelled = any(label is not None for label in labels)
     figure = xray_sheet(
         images, dataset=_source(manifest), labels=labels if labelled else None, views=views if any(views) else None,
         title=manifest.title,

@@ -251,6 +251,8 @@ def _request_headers(file: "DownloadFile", part: Path) -> dict[str, str]:
     note = _read_note(part)
     if note.get("address") != file.address:
         _drop(part)
+    if not (note.get("validator") or file.md5 or file.sha256):
+        _drop(part)  # nothing would tell if the rest were that of another version
     held = _size(part)
     if not held:
         return {}

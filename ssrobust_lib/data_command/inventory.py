@@ -96,6 +96,7 @@ def _entry(manifest: "Manifest", data_root: Path | None) -> Entry:
 
 def _state(manifest: "Manifest", data_root: Path | None, folder: Path) -> tuple[str, str, dict[str, int]]:
     """State, problem and counts of a set; reads tables and file names only."""
+    from ssrobust_lib.data_command.check import sort_left_out
     from ssrobust_lib.datasets import index_samples
     from ssrobust_lib.datasets.loader import LayoutError
     from ssrobust_lib.datasets.manifest import count_report, locate
@@ -111,12 +112,11 @@ def _state(manifest: "Manifest", data_root: Path | None, folder: Path) -> tuple[
         return "other", str(error), {}
     counts = count_report(manifest, samples)
     found = {"images": len(samples)} | {row["what"]: row["found"] for row in counts}
-    known_bad = {f"{manifest.name}/{case.sample}" for case in manifest.known_bad}
-    lacking = left_out[~left_out["sample_id"].isin(known_bad)]
+    _, _, lacking = sort_left_out(manifest, folder, left_out)
     short = [f"{row['found']:,} of {row['published']:,} {row['what']}" for row in counts
              if row["found"] < row["published"]]  # fmt: skip
-    if short or len(lacking):
-        told = [*short, *([f"{len(lacking):,} are left out"] if len(lacking) and not short else [])]
+    if short or lacking:
+        told = short or [f"{len(lacking):,} of its images lack something; first {lacking[0]['path']}"]
         return "part", ", ".join(told), found
     return "here", "", found
 

@@ -44,6 +44,7 @@ class VisceralLoader(Loader):
 
     name = "visceral"
     kind = "ct"
+    leaves_out_by_rule = True
 
     def list_images(self, root: Path, *, incomplete: str = "leave_out", **options: Any) -> list[dict[str, Any]]:
         if incomplete not in INCOMPLETE:
