@@ -90,6 +90,8 @@ class Loader(ABC):
     kind: Literal["xray", "ct"]
     # whether it reads images of the user's own, in a layout that no publisher prescribes
     reads_own_images: bool = False
+    # whether what it leaves out although it is there is left out by a rule of selection, and no fault of the folder
+    leaves_out_by_rule: bool = False
 
     def option_names(self) -> list[str]:
         """Names of the loader's own options: the keywords that its `list_images` spells out."""
