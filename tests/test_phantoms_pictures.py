@@ -98,7 +98,7 @@ def test_impossible_numbers_are_refused(tmp_path: Path, write) -> None:
 
 
 def test_unknown_layouts_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError, match="Did you mean 'mendeley2'"):
+    with pytest.raises(UnknownNameError, match="expected one of mendeley2, mendeley3, kaggle"):
         write_kermany_phantoms(tmp_path, **SMALL, layout="mendeley")
     with pytest.raises(ValueError, match="expected 1 or 12 folders"):
         write_nih_phantoms(tmp_path, **SMALL, folders=3)
