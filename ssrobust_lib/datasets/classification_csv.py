@@ -35,7 +35,8 @@ SPLITS = ("train", "val", "test", "unlabelled", "external")
 RESERVED = frozenset(
     (
         *SAMPLE_COLUMNS,
-        *("split", "published_split", "left_out", "slice", "labelled_voxels", "content_hash", "label_file"),
+        *("split", "published_split", "left_out", "kept_out", "on_disk"),
+        *("slice", "labelled_voxels", "content_hash", "label_file"),
     )
 )
 _DICOM_SUFFIXES = (".dcm", ".dicom", ".dic", ".ima", "")
