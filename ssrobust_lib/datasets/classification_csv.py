@@ -32,13 +32,9 @@ ROLES = ("path", "label", "patient", "split")
 NEEDED = ("path", "label")
 SPLITS = ("train", "val", "test", "unlabelled", "external")
 # columns that the samples table or the cache fill in themselves
-RESERVED = frozenset(
-    (
-        *SAMPLE_COLUMNS,
-        *("split", "published_split", "left_out", "kept_out", "on_disk"),
-        *("slice", "labelled_voxels", "content_hash", "label_file"),
-    )
-)
+_OF_THE_STUDY = ("split", "published_split", "left_out", "kept_out", "on_disk", "label_file")
+_OF_THE_CACHE = ("slice", "labelled_voxels", "content_hash")
+RESERVED = frozenset((*SAMPLE_COLUMNS, *_OF_THE_STUDY, *_OF_THE_CACHE))
 _DICOM_SUFFIXES = (".dcm", ".dicom", ".dic", ".ima", "")
 
 
