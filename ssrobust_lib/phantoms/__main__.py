@@ -2,12 +2,13 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from ssrobust_lib.phantoms.own_images import write_own_scans, write_own_xrays
 from ssrobust_lib.phantoms.sets import DirectoryTakenError
 
-WRITERS = {"xrays": write_own_xrays, "scans": write_own_scans}
+WRITERS: dict[str, Callable[[Path], Path]] = {"xrays": write_own_xrays, "scans": write_own_scans}
 
 
 def main(arguments: list[str] | None = None) -> int:

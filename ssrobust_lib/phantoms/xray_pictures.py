@@ -138,8 +138,7 @@ def save_picture(path: Path, film: Film) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.rint(np.clip(film.image, 0, 1) * 255).astype(np.uint8)
-    quality = {} if path.suffix == ".png" else {"quality": JPEG_QUALITY}
-    Image.fromarray(pixels).save(path, **quality)
+    Image.fromarray(pixels).save(path, quality=JPEG_QUALITY)  # PNG, without loss, takes no notice of the quality
 
 
 def _kermany_patient(folder: Path, index: int, options: Options) -> Rows:
