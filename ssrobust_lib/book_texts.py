@@ -14,6 +14,7 @@ PAPER_SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 }
 """Data sets on which the paper trains and tests (section 3.1) and to which it moves (section 3.4), by task."""
 
+_TUMOURS = {"both": "scored with the organ and without", "counted": "scored as organ", "apart": "scored as background"}
 ENOUGH_SEEDS = 5
 """Fewer repetitions than this do not separate two methods from chance; see the book's decisions."""
 
@@ -71,7 +72,7 @@ def run_table(profile: Profile) -> str:
         ("images", [_images(profile, task) for task in tasks]),
         ("unlabelled images besides", [_names(profile.data[task].pretext_sets) for task in tasks]),
         ("another centre", [_names(profile.data[task].external_sets) for task in tasks]),
-        ("patients for validation, test", [f"{profile.data[t].validation}, {profile.data[t].test}" for t in tasks]),
+        ("patients for validation, test", [_held_out(profile, task) for task in tasks]),
         ("labelled share of training", [f"{100 * profile.data[task].label_fraction:g} %" for task in tasks]),
         ("image size", [f"{profile.data[t].image_size} × {profile.data[t].image_size}" for t in tasks]),
         ("pixel, slice, window", [_geometry(profile, task) for task in tasks]),
@@ -87,7 +88,7 @@ def run_table(profile: Profile) -> str:
     shared = (
         f"For every task: arms {_code(profile.arms)}; {_count(profile.seeds, 'seed')}, "
         f"study seed {profile.study_seed}; corruptions {_code(profile.corruptions)}; calibration floor "
-        f"{profile.calibration.floor:g}; "
+        f"{profile.calibration.floor:g}; tumours on another centre's images {_TUMOURS[profile.evaluation.tumour]}; "
         f"{profile.statistics.bootstrap:,} bootstrap samples; margins: {margins}. Profile `{profile.name}`."
     )
     return "\n".join([*table, "", shared, ""])
@@ -105,6 +106,12 @@ def _images(profile: Profile, task: str) -> str:
     data = profile.data[task]
     phantoms = " (phantoms)" if data.set in profile.phantoms else ""
     return f"`{data.label}`{phantoms}, {data.split} split"
+
+
+def _held_out(profile: Profile, task: str) -> str:
+    """Patients for validation and test; where the set says itself who they are: 'as given'."""
+    data = profile.data[task]
+    return f"{data.validation or 'as given'}, {data.test or 'as given'}"
 
 
 def _geometry(profile: Profile, task: str) -> str:

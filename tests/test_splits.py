@@ -231,6 +231,8 @@ def test_pretext_pool_holds_nobody_of_an_evaluation_split(split_samples: pd.Data
 
 
 def test_split_names() -> None:
-    assert SPLITS.names() == ["patient", "published", "row"]
+    import ssrobust_lib.given_split  # noqa: F401 (register)
+
+    assert SPLITS.names() == ["patient", "published", "row", "given"]
     with pytest.raises(UnknownNameError):
         SPLITS["patients"]

@@ -1,13 +1,16 @@
 """What the evaluating cells have in common: the networks as fine-tuned, the images of a set, what a structure is."""
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ssrobust_lib import store
+from ssrobust_lib.registry import unknown_name
 
 TUMOUR = "tumour"
+TUMOUR_COUNTS = ("both", "counted", "apart")
 
 if TYPE_CHECKING:
     from torch import nn
@@ -71,15 +74,15 @@ def own_structures(study: "Study", task: str) -> dict[str, tuple[list[int], list
 def external_structures(study: "Study", task: str, label: str) -> dict[str, tuple[list[int], list[int]]]:
     """What can be compared on another centre's set: the structures that both sets know, sides merged.
 
-    Where the other set marks tumours (KiTS19), an organ appears twice: with the tumour counted as organ and without.
+    Where the other set marks tumours (KiTS19), the profile's `evaluation.tumour` says whether they count as organ.
     """
-    about = constants(study, task)
+    about, tumour = constants(study, task), study.profile.evaluation.tumour
     own = study.profile.data[task].label
-    return shared_structures(about["structures"], about["merge"][own], about["label_maps"][label])
+    return shared_structures(about["structures"], about["merge"][own], about["label_maps"][label], tumour=tumour)
 
 
 def shared_structures(
-    own: Sequence[str], merge: Mapping[str, Sequence[str]], other: Sequence[str]
+    own: Sequence[str], merge: Mapping[str, Sequence[str]], other: Sequence[str], *, tumour: str = "both"
 ) -> dict[str, tuple[list[int], list[int]]]:
     """What two sets' label maps have in common, as (classes of the networks, values in the other set's masks).
 
@@ -87,16 +90,19 @@ def shared_structures(
     ----------
     own, other : names of the label values 1..K of the networks' set and of the other one.
     merge : name -> structures of the own set that are scored as one, such as kidney -> right_kidney, left_kidney.
+    tumour : where the other set marks tumours and the own one does not, 'counted' makes their voxels part of each
+        structure, 'apart' leaves them background, 'both' counts them and adds `<name>_without_tumour`.
 
     Returns
     -------
-    {name: (classes, values)}. A structure that is merged does not appear alone. Where the other set marks tumours, each
-    structure named like a merged or own one counts the tumour, and `<name>_without_tumour` does not.
+    {name: (classes, values)}. A structure that is merged does not appear alone.
 
     Raises
     ------
     ValueError
         The sets share no structure.
+    UnknownNameError
+        For another way with tumours.
 
     Examples
     --------
@@ -104,6 +110,8 @@ def shared_structures(
     ...                   ["kidney", "tumour"])
     {'kidney': ([2, 3], [1, 2]), 'kidney_without_tumour': ([2, 3], [1])}
     """
+    if tumour not in TUMOUR_COUNTS:
+        raise unknown_name("way with tumours", tumour, list(TUMOUR_COUNTS))
     own_value = {name: k for k, name in enumerate(own, start=1)}
     other_value = {name: k for k, name in enumerate(other, start=1)}
     merged = {part for parts in merge.values() for part in parts}
@@ -115,9 +123,10 @@ def shared_structures(
         elif all(part in other_value for part in parts):
             found[name] = (classes, [other_value[part] for part in parts])
     found |= {n: ([own_value[n]], [other_value[n]]) for n in own if n in other_value and n not in merged}
-    if TUMOUR in other_value:
+    if TUMOUR in other_value and TUMOUR not in own_value and tumour != "apart":
         whole = {n: (classes, [*values, other_value[TUMOUR]]) for n, (classes, values) in found.items()}
-        found = {k: v for n in found for k, v in ((n, whole[n]), (f"{n}_without_{TUMOUR}", found[n]))}
+        without = {f"{n}_without_{TUMOUR}": parts for n, parts in found.items()} if tumour == "both" else {}
+        found = {k: v for pair in zip_longest(whole.items(), without.items()) for k, v in filter(None, pair)}
     if not found:
         raise ValueError(f"the sets share no structure: {', '.join(own)} and {', '.join(other)}")
     return found

@@ -1,13 +1,14 @@
 """Folders in the layout of the Medical Segmentation Decathlon: OpenKBP here, and the reader's own CT scans.
 
-In: `dataset.json` (its `labels` and `training`), `imagesTr`, `labelsTr`; and, where they exist, `imagesUn` (scans
-without labels, for the pretext pool) and `cases.csv` (column case_id; the others become metadata, patient_id the
-patient). Out: one sample per scan; the structures are the names in `dataset.json`. Also reads the newer `labels`
-table, name to value.
+In: `dataset.json` (its `labels`, `training` and `test`), `imagesTr`, `labelsTr`, `imagesTs`; and, where they exist,
+`imagesUn` (scans without labels, for the pretext pool) and `cases.csv` (column case_id; the others become metadata,
+patient_id the patient). Out: one sample per scan; the structures are the names in `dataset.json`. Test scans have no
+labels in a Decathlon folder, and serve the pretext pool alone. nnU-Net's form is read as well: `labels` from name to
+value, and `channel_names` and `file_ending` in the place of `training` (`imagesTr/<case>_0000<ending>`).
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from ssrobust_lib.datasets.loader import (
     LayoutError,
     Loader,
     Row,
-    UnreadableImageError,
     Volume,
+    is_visible,
     renumber,
+    require_label,
 )
 from ssrobust_lib.datasets.rsna import read_table
 
@@ -31,8 +33,8 @@ CASES = "cases.csv"
 
 
 def _case(path: str | Path) -> str:
-    """Name of a case: its file name without .nii or .nii.gz."""
-    return Path(path).name.removesuffix(".gz").removesuffix(".nii")
+    """Name of a case: its file name without .nii or .nii.gz, and without nnU-Net's number of the channel."""
+    return Path(path).name.removesuffix(".gz").removesuffix(".nii").removesuffix("_0000")
 
 
 def _load_index(root: Path) -> dict[str, Any]:
@@ -43,10 +45,34 @@ def _load_index(root: Path) -> dict[str, Any]:
         index = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise LayoutError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(index, dict):
+        raise LayoutError(f"{path}: expected entries (labels, training), got {type(index).__name__}")
+    if "training" not in index and {"channel_names", "file_ending"} <= set(index):
+        index["training"] = list(_nnunet_training(root, str(index["file_ending"])))
     for key in ("labels", "training"):
         if key not in index:
             raise LayoutError(f"{path} has no entry {key!r}; its entries are {', '.join(index)}")
+    channels = index.get("modality", index.get("channel_names", {"0": "CT"}))
+    kinds = [str(kind) for kind in channels.values()] if isinstance(channels, dict) else [str(channels)]
+    if [kind.upper() for kind in kinds] != ["CT"]:
+        raise LayoutError(f"{path}: expected images of one channel, CT (values in HU), got {', '.join(kinds) or 'none'}")
     return index
+
+
+def _nnunet_training(root: Path, ending: str) -> Iterator[dict[str, str]]:
+    """Entries of `training` as an nnU-Net folder implies them."""
+    for label in sorted((root / "labelsTr").glob(f"*{ending}")):
+        if is_visible(label):
+            case = label.name.removesuffix(ending)
+            yield {"image": f"imagesTr/{case}_0000{ending}", "label": f"labelsTr/{label.name}"}
+
+
+def _inside(root: Path, name: Any) -> str:
+    """Path of a file as `dataset.json` names it, relative to the root; refuses what leads out of the folder."""
+    path = Path(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise LayoutError(f"{root / INDEX}: {name!r} lies outside the folder: expected a path below it")
+    return path.as_posix()
 
 
 def label_values(root: Path) -> dict[str, int]:
@@ -67,19 +93,29 @@ class DecathlonLoader(Loader):
     name = "decathlon"
     kind = "ct"
 
+    def needed_files(self, **options: Any) -> list[str]:
+        return [INDEX]
+
+    def structures(self, root: Path) -> tuple[str, ...]:
+        return tuple(label_values(Path(root)))
+
     def list_images(self, root: Path, **options: Any) -> list[dict[str, Any]]:
-        metadata = self._metadata(root)
+        metadata, index = self._metadata(root), _load_index(root)
         images = []
-        for entry in _load_index(root)["training"]:
+        for entry in index["training"]:
             try:
-                scan, label = Path(entry["image"]).as_posix(), Path(entry["label"]).as_posix()
+                scan, label = _inside(root, entry["image"]), _inside(root, entry["label"])
             except (TypeError, KeyError):
                 raise LayoutError(f"{root / INDEX}: an entry of 'training' has no image and label: {entry!r}") from None
             missing = [name for name in (scan, label) if not (root / name).is_file()]
             images.append(self._image(scan, True, metadata) | {"label_file": label})
             images[-1]["left_out"] = f"in {INDEX}, but {' and '.join(missing)} is not there" if missing else None
-        for path in sorted((root / "imagesUn").glob("*.nii*")):
-            images.append(self._image(f"imagesUn/{path.name}", False, metadata) | {"label_file": ""})
+        unlabelled = [_inside(root, entry["image"] if isinstance(entry, dict) else entry) for entry in index.get("test", [])]
+        unlabelled += [f"imagesUn/{path.name}" for path in sorted((root / "imagesUn").glob("*.nii*")) if is_visible(path)]
+        for scan in unlabelled:
+            images.append(self._image(scan, False, metadata) | {"label_file": "", "left_out": None})
+            if not (root / scan).is_file():
+                images[-1]["left_out"] = f"in {INDEX}, but {scan} is not there"
         return images
 
     def _image(self, scan: str, has_label: bool, metadata: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -108,9 +144,7 @@ class DecathlonLoader(Loader):
         return read_nifti(Path(root) / row["image"])
 
     def read_label(self, root: Path, row: Row, structures: Sequence[str]) -> np.ndarray:
-        if not row["has_label"]:
-            raise UnreadableImageError(f"{row['sample_id']}: this scan has no label map")
-        labels = read_nifti_label(Path(root) / row["label_file"], Path(root) / row["image"])
+        labels = read_nifti_label(require_label(root, row), Path(root) / row["image"])
         return renumber(labels, label_values(Path(root)), structures)
 
 

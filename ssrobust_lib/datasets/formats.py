@@ -7,7 +7,7 @@ file can be wrong leaves as `UnreadableImageError`, which names the file.
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -262,3 +262,91 @@ def read_metaimage(path: Path) -> Volume:
         _check_hounsfield(hu)
         column, row, plane = image.GetSpacing()
         return Volume(hu, (plane, row, column))
+
+
+def read_dicom_series(files: Sequence[Path]) -> Volume:
+    """Read the slices of one CT series, sorted by position; axial or not, from any scanner.
+
+    Raises
+    ------
+    UnreadableImageError
+        If a slice is damaged, of another grid or orientation than the others, or one is missing.
+    """
+    import pydicom
+
+    if not files:
+        raise UnreadableImageError("a DICOM series without slices")
+    slices = []
+    for path in files:
+        with _named(path, "DICOM"):
+            dataset = pydicom.dcmread(path)
+            across = np.array(dataset.ImageOrientationPatient, dtype=np.float64)
+            place = np.array(dataset.ImagePositionPatient, dtype=np.float64)
+            hu = dataset.pixel_array.astype(np.float32)
+            hu *= float(dataset.get("RescaleSlope", 1))
+            hu += float(dataset.get("RescaleIntercept", 0))
+            slices.append((across, place, tuple(map(float, dataset.PixelSpacing)), hu))
+    with _named(Path(files[0]).parent, "a DICOM series"):
+        across, origin, spacing, first = slices[0]
+        normal = np.cross(across[:3], across[3:])
+        for other, _, other_spacing, hu in slices:
+            if not np.allclose(other, across, atol=1e-3) or hu.shape != first.shape or other_spacing != spacing:
+                raise UnreadableImageError("slices of different orientation, size or spacing")
+        places = np.array([place @ normal for _, place, _, _ in slices])
+        order = np.argsort(places)
+        steps = np.diff(places[order])
+        if len(steps) and (steps.min() <= 0 or steps.max() > 1.5 * np.median(steps)):
+            raise UnreadableImageError("two slices at one place, or a gap between slices")
+        step = float(np.median(steps)) if len(steps) else 1.0
+        hu = np.stack([slices[k][3] for k in order])
+        _check_hounsfield(hu)
+        affine = np.eye(4)
+        affine[:3, 0], affine[:3, 1], affine[:3, 2] = normal * step, across[3:] * spacing[0], across[:3] * spacing[1]
+        affine[:2] *= -1  # DICOM's world is LPS
+        axes, turns = _canonical_axes(affine)
+        sizes = (step, spacing[0], spacing[1])
+        plane, row, column = (sizes[axis] for axis in axes)
+        return Volume(np.ascontiguousarray(hu.transpose(axes)[turns]), (plane, row, column))
+
+
+def read_metaimage_label(path: Path, scan: Path) -> np.ndarray:
+    """Read a label map in MetaImage or NRRD that belongs to such a scan; int16 (slice, row, column), canonical axes."""
+    import SimpleITK
+
+    with _named(path, "MetaImage label"):
+        readers = []
+        for file in (path, scan):
+            if not file.is_file():
+                raise UnreadableImageError("no such file")
+            reader = SimpleITK.ImageFileReader()
+            reader.SetFileName(str(file))
+            reader.ReadImageInformation()
+            readers.append(reader)
+        label, image = readers
+        if label.GetSize() != image.GetSize():
+            raise UnreadableImageError(f"the label has {label.GetSize()} voxels, its scan {scan.name} {image.GetSize()}")
+        if not np.allclose(label.GetDirection(), image.GetDirection(), atol=1e-3) or not np.allclose(
+            label.GetOrigin(), image.GetOrigin(), atol=max(image.GetSpacing())
+        ):
+            raise UnreadableImageError(f"the label's grid is not that of its scan {scan.name}")
+        stored = SimpleITK.GetArrayFromImage(SimpleITK.DICOMOrient(label.Execute(), "LPS"))
+        labels = stored.astype(np.int16)
+        if not np.array_equal(labels, stored):
+            raise UnreadableImageError("the label holds values that are not whole numbers")
+        return labels
+
+
+def read_mask_pictures(files: Sequence[Path], like: Volume) -> np.ndarray:
+    """Read one picture per slice, in the order of the slices of `like`; int16 (slice, row, column)."""
+    from PIL import Image
+
+    if len(files) != len(like.hu):
+        raise UnreadableImageError(f"{len(files)} mask pictures for {len(like.hu)} slices")
+    labels = np.empty(like.hu.shape, dtype=np.int16)
+    for path, target in zip(files, labels, strict=True):
+        with _named(path, "a mask picture"), Image.open(path) as picture:
+            mask = np.asarray(picture.convert("L"))
+            if mask.shape != target.shape:
+                raise UnreadableImageError(f"{mask.shape} pixels; expected {target.shape}")
+            target[...] = mask
+    return labels

@@ -1,12 +1,14 @@
 """KiTS19: kidney CT of another centre, on which the paper deploys its segmentation networks (section 3.4).
 
-In: `data/case_NNNNN/{imaging,segmentation}.nii.gz`. Out: one sample per case, labels kidney and tumour.
+In: `case_NNNNN/{imaging,segmentation}.nii.gz`, in `data/` of the publisher's repository. Out: one sample per case,
+labels kidney and tumour.
 
 The published arrays run (slice, row, column), unlike those of other NIfTI sets; their affine says so, and the reader
-follows the affine. Whether the tumour counts as kidney is for the evaluation to say: it stays a structure of its own
-here.
+follows the affine. Whether the tumour counts as kidney is for the profile to say (`evaluation.tumour`): it stays a
+structure of its own here.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from ssrobust_lib.datasets.formats import read_nifti, read_nifti_label
-from ssrobust_lib.datasets.loader import LOADERS, Loader, Row, Volume, relative, renumber
+from ssrobust_lib.datasets.loader import LOADERS, Loader, Row, Volume, relative, renumber, require_label
 
 LABELS = {"kidney": 1, "tumour": 2}
+_CASE = re.compile(r"case_\d{5}")
 
 
 class Kits19Loader(Loader):
@@ -26,17 +29,18 @@ class Kits19Loader(Loader):
     kind = "ct"
 
     def list_images(self, root: Path, **options: Any) -> list[dict[str, Any]]:
-        top = root / "data" if (root / "data").is_dir() else root
+        folders = sorted(path for path in root.rglob("case_*") if _CASE.fullmatch(path.name) and path.is_dir())
         images = []
-        for folder in sorted(top.glob("case_*")):
-            scan = folder / "imaging.nii.gz"
+        for folder in folders:
+            scan, label = folder / "imaging.nii.gz", folder / "segmentation.nii.gz"
             images.append(
                 {
                     "sample_id": folder.name,
                     "patient_id": folder.name,
                     "image": relative(scan, root),
                     "label": None,
-                    "has_label": (folder / "segmentation.nii.gz").is_file(),
+                    "has_label": label.is_file(),
+                    "label_file": relative(label, root) if label.is_file() else "",
                     "left_out": None if scan.is_file() else "imaging.nii.gz is missing: run the set's download script",
                 }
             )
@@ -46,8 +50,8 @@ class Kits19Loader(Loader):
         return read_nifti(Path(root) / row["image"])
 
     def read_label(self, root: Path, row: Row, structures: Sequence[str]) -> np.ndarray:
-        scan = Path(root) / row["image"]
-        return renumber(read_nifti_label(scan.with_name("segmentation.nii.gz"), scan), LABELS, structures)
+        label = require_label(root, row)
+        return renumber(read_nifti_label(label, Path(root) / row["image"]), LABELS, structures)
 
 
 LOADERS.register("kits19")(Kits19Loader())

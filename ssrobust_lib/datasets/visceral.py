@@ -5,6 +5,10 @@ In: volumes `<patient>_<study>_CTce_ThAb.nii.gz` or `..._CT_wb.nii.gz` and one b
 structures, as the paper selects them; what is incomplete is left out by name, or kept unlabelled
 (``incomplete="unlabelled"``) for the pretext pool.
 
+The names of the folders above a file tell its corpus. The paper trains on the silver corpus, which algorithms labelled,
+and tests on the gold one, which radiologists labelled: that is the column `published_split`. A silver scan of a
+patient of the gold corpus is left out, or the patient would stand on both sides.
+
 Rules where the files leave a choice: several annotators of a structure vote, and a voxel needs more than half of them
 (of two, the first by name decides alone); a voxel claimed by several structures goes to the one with the fewest
 voxels in the scan, or a large organ's mask would swallow a small one; sources disagree on which psoas 32248 is, so
@@ -20,70 +24,116 @@ from typing import Any
 import numpy as np
 
 from ssrobust_lib.datasets.formats import read_nifti, read_nifti_label
-from ssrobust_lib.datasets.loader import LOADERS, Loader, Row, UnreadableImageError, Volume, check_structures, relative
+from ssrobust_lib.datasets.loader import (
+    LOADERS,
+    Loader,
+    Row,
+    UnreadableImageError,
+    Volume,
+    check_structures,
+    is_visible,
+    relative,
+)
 from ssrobust_lib.datasets.structures import VISCERAL_STRUCTURES
 from ssrobust_lib.registry import unknown_name
 
 NUMBERS = {structure.name: structure.radlex_id for structure in VISCERAL_STRUCTURES}
 PSOAS = ("right_psoas", "left_psoas")
 INCOMPLETE = ("leave_out", "unlabelled")
+# corpus -> what the name of a folder above its files holds
+CORPORA = {"silver": ("silver",), "gold": ("gold", "trainingset")}
+SPLITS = {"silver": "train", "gold": "test"}  # the paper's
 _FILE = re.compile(
     r"(?P<volume>(?P<patient>\d+)_(?P<study>\d+)_CT(?P<contrast>ce)?_(?P<field>wb|ThAb))"
     r"(?:_(?P<radlex>\d+)_(?P<annotator>[^.]+))?\.nii(?:\.gz)?"
 )
 
 
-def _corpus(path: str) -> str:
-    """Corpus by the names of the folders above a file, where they tell it."""
-    folders = path.lower().rsplit("/", 1)[0]
-    return next((corpus for corpus in ("silver", "gold") if corpus in folders), "not stated")
+def corpus_of(path: str, corpora: Mapping[str, Sequence[str]]) -> str:
+    """Corpus of a file by the names of the folders above it, 'not stated' where they do not tell.
+
+    >>> corpus_of("Silver_Corpus/volumes/10000100_1_CT_wb.nii.gz", CORPORA)
+    'silver'
+    """
+    folders = path.lower().rpartition("/")[0]
+    return next(
+        (corpus for corpus, words in corpora.items() if any(word.lower() in folders for word in words)), "not stated"
+    )
 
 
 class VisceralLoader(Loader):
-    """VISCERAL Anatomy3 CT, with or without contrast agent, whole body or trunk; MR files are passed over."""
+    """VISCERAL Anatomy3 CT, with or without contrast agent, whole body or trunk; MR files are passed over.
+
+    Options: `incomplete`, what becomes of scans without all twenty structures; `corpora`, corpus -> words in the names
+    of its folders.
+    """
 
     name = "visceral"
     kind = "ct"
+    leaves_out_by_rule = True
 
-    def list_images(self, root: Path, *, incomplete: str = "leave_out", **options: Any) -> list[dict[str, Any]]:
+    def list_images(
+        self,
+        root: Path,
+        *,
+        incomplete: str = "leave_out",
+        corpora: Mapping[str, Sequence[str]] = CORPORA,
+        **options: Any,
+    ) -> list[dict[str, Any]]:
         if incomplete not in INCOMPLETE:
             raise unknown_name("way with incomplete scans", incomplete, list(INCOMPLETE))
-        volumes: list[tuple[Path, re.Match[str]]] = []
-        masks: dict[str, set[int]] = defaultdict(set)
-        for path in sorted(root.rglob("*.nii*")):
+        volumes: list[tuple[str, re.Match[str]]] = []
+        masks: dict[tuple[str, str], dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
+        for path in sorted(root.rglob("*_CT*.nii*")):
             match = _FILE.fullmatch(path.name)
-            if match and match["radlex"]:
-                masks[match["volume"]].add(int(match["radlex"]))
-            elif match:
-                volumes.append((path, match))
+            if not match or not is_visible(path):
+                continue
+            file = relative(path, root)
+            if match["radlex"]:
+                folder = relative(path.parent, root)
+                masks[corpus_of(file, corpora), match["volume"]][int(match["radlex"])].add(folder)
+            else:
+                volumes.append((file, match))
+        gold = {match["patient"] for file, match in volumes if corpus_of(file, corpora) == "gold"}
         images = []
-        for path, match in volumes:
-            missing = [name for name, number in NUMBERS.items() if number not in masks[match["volume"]]]
-            reason = f"{len(missing)} of 20 structures have no mask: {', '.join(missing)}"
-            scan = relative(path, root)
+        for file, match in volumes:
+            corpus = corpus_of(file, corpora)
+            found = masks[corpus, match["volume"]]
+            missing = [name for name, number in NUMBERS.items() if number not in found]
+            reason = None
+            if missing and incomplete == "leave_out":
+                reason = f"{len(missing)} of 20 structures have no mask: {', '.join(missing)}"
+            if corpus == "silver" and match["patient"] in gold:
+                reason = "the patient is in the gold corpus, too: its scans there are used"
             images.append(
                 {
                     "sample_id": match["volume"],
                     "patient_id": match["patient"],
-                    "image": scan,
+                    "image": file,
                     "label": None,
                     "has_label": not missing,
-                    "corpus": _corpus(scan),
+                    "corpus": corpus,
                     "contrast": bool(match["contrast"]),
                     "field_of_view": match["field"],
-                    "left_out": reason if missing and incomplete == "leave_out" else None,
+                    "mask_folders": "|".join(sorted(set().union(*found.values()))),
+                    "left_out": reason,
                 }
             )
+        if any(image["corpus"] in SPLITS for image in images):
+            for image in images:
+                image["published_split"] = SPLITS.get(image["corpus"], "not stated")
         return images
+
+    def files(self, root: Path, row: Row) -> list[Path]:
+        masks = self._mask_files(Path(root), row)
+        return sorted([Path(root) / row["image"], *(path for paths in masks.values() for path in paths)])
 
     def read_image(self, root: Path, row: Row) -> Volume:
         return read_nifti(Path(root) / row["image"])
 
     def read_label(self, root: Path, row: Row, structures: Sequence[str]) -> np.ndarray:
         check_structures(structures, list(NUMBERS))
-        root = Path(root)
-        scan = root / row["image"]
-        files = self._mask_files(root, scan)
+        scan, files = Path(root) / row["image"], self._mask_files(Path(root), row)
         wanted = list(structures)
         if set(wanted) & set(PSOAS):  # the sides can be told only from both
             wanted += [name for name in PSOAS if name not in wanted]
@@ -102,11 +152,13 @@ class VisceralLoader(Loader):
             labels.flat[voxels[name]] = structures.index(name) + 1
         return labels
 
-    def _mask_files(self, root: Path, scan: Path) -> Mapping[int, list[Path]]:
-        """RadLex number -> mask files of one volume, by annotator."""
-        volume = scan.name.removesuffix(".gz").removesuffix(".nii")
+    def _mask_files(self, root: Path, row: Row) -> Mapping[int, list[Path]]:
+        """RadLex number -> mask files of one scan, by annotator."""
+        volume = Path(row["image"]).name.removesuffix(".gz").removesuffix(".nii")
+        folders = [root / name for name in row["mask_folders"].split("|") if name]
+        paths = [path for folder in folders for path in folder.glob(f"{volume}_*.nii*") if is_visible(path)]
         files: dict[int, list[Path]] = defaultdict(list)
-        for path in sorted(root.rglob(f"{volume}_*.nii*"), key=lambda path: (path.name, path)):
+        for path in sorted(paths, key=lambda path: (path.name, path)):
             if (match := _FILE.fullmatch(path.name)) and match["radlex"]:
                 files[int(match["radlex"])].append(path)
         return files

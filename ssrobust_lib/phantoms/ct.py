@@ -82,21 +82,21 @@ LIVER_KERNEL = Scanner(noise_hu=15, grain_mm=1.6, blur_mm=0.8, overshoot=0.1, ta
 
 
 def render(
-    patient: Patient, grid: Grid, scanner: Scanner, phase: str, lesions: tuple[str, ...] = ()
+    patient: Patient, grid: Grid, scanner: Scanner, phase: str, lesions: tuple[str, ...] = (), *, further: bool = False
 ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
     """Render a scan slab by slab.
 
     Parameters
     ----------
     patient, grid, scanner : who is scanned, where the voxels lie, by which machine.
-    phase, lesions : see ct_anatomy.build_parts.
+    phase, lesions, further : see ct_anatomy.build_parts.
 
     Returns
     -------
     hu : int16 (S, R, C) in [-1024, 3071].
     labels : uint8 (S, R, C), values as in ct_anatomy.build_parts.
     """
-    parts = build_parts(patient, phase, lesions)
+    parts = build_parts(patient, phase, lesions, further=further)
     couch = table_image(patient, grid, scanner.table)
     hu = np.empty(grid.shape, np.int16)
     labels = np.empty(grid.shape, np.uint8)

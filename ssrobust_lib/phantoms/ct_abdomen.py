@@ -4,6 +4,7 @@ Enters: a patient and the HU of tissues. Leaves: parts in painting order. Length
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -111,7 +112,8 @@ def pancreas_parts(patient: Patient, hu: dict[str, float], label: int) -> list[P
     curve = smooth_curve(np.column_stack([points, radii]), 3)
     lobules = uneven(hu["pancreas"] - 8 * patient.visceral, 9, 9)
     vein = curve[6:, :3] + (0, curve[6:, 3].mean() + 1, 0)
-    return [pipe(curve[:, :3], curve[:, 3], lobules, label, rough=2.2), pipe(vein, 4, hu["portal_vein"])]
+    splenic = replace(pipe(vein, 4, hu["portal_vein"]), name="portal_and_splenic_veins")
+    return [pipe(curve[:, :3], curve[:, 3], lobules, label, rough=2.2), splenic]
 
 
 def gallbladder_parts(patient: Patient, hu: dict[str, float], label: int) -> list[Part]:
@@ -234,10 +236,13 @@ def psoas_parts(patient: Patient, hu: dict[str, float], labels: tuple[int, int])
 def trunk_vessel_parts(patient: Patient, hu: dict[str, float]) -> list[Part]:
     """Inferior caval vein, mesenteric and iliac vessels."""
     parts = [
-        pipe(
-            smooth_curve(on_spine([(-20, -24, -112), (-22, -30, -40), (-25, -38, 40), (-25, -40, 100)]), 2),
-            11,
-            uneven(hu["vein"], 6),
+        replace(
+            pipe(
+                smooth_curve(on_spine([(-20, -24, -112), (-22, -30, -40), (-25, -38, 40), (-25, -40, 100)]), 2),
+                11,
+                uneven(hu["vein"], 6),
+            ),
+            name="inferior_vena_cava",
         ),
         pipe([(3, -44, 6), (0, -58, -30), (-10, -66, -90)], [4, 4, 3], hu["artery"]),
         pipe([(-12, -40, 8), (-10, -60, -30), (-16, -68, -90)], [6, 5.5, 4], hu["portal_vein"]),
@@ -344,7 +349,8 @@ def bowel_parts(patient: Patient, hu: dict[str, float]) -> list[Part]:
     )
     stomach[:, 2] += lift
     radii = np.array([10, 30, 34, 30, 22, 15, 11]) * full
-    parts += _tract(patient, hu, stomach, radii, gas=float(generator.uniform(0.2, 0.6)), food=12, rough=2.5)
+    full_stomach = _tract(patient, hu, stomach, radii, gas=float(generator.uniform(0.2, 0.6)), food=12, rough=2.5)
+    parts += [replace(part, name="stomach") for part in full_stomach]
     duodenum = [(-26, -64, 0), (-48, -44, -8), (-52, -30, -40), (-36, -30, -62), (2, -46, -56), (30, -48, -36)]
     parts += _tract(patient, hu, duodenum, np.full(6, 11.5), gas=0.0, food=12, rough=1.5)
     return [inside(part, "cavity", 1.5) for part in parts]

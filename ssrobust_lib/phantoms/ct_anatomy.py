@@ -4,6 +4,8 @@ Enters: a patient (ct_parts.draw_patient), a contrast phase and what is sick. Le
 paints on any grid. The structures are those of the VISCERAL Anatomy3 set of section 3.1 of the paper.
 """
 
+from dataclasses import replace
+
 from ssrobust_lib.datasets.structures import VISCERAL_STRUCTURES
 from ssrobust_lib.phantoms.ct_abdomen import (
     adrenal_parts,
@@ -29,6 +31,7 @@ from ssrobust_lib.phantoms.ct_skeleton import (
 )
 from ssrobust_lib.phantoms.ct_thorax import (
     airway_parts,
+    embolus_parts,
     great_vessel_parts,
     heart_parts,
     lung_tree_parts,
@@ -39,22 +42,29 @@ from ssrobust_lib.phantoms.ct_tissues import attenuation
 from ssrobust_lib.registry import unknown_name
 
 LABELS: dict[str, int] = {structure.name: value for value, structure in enumerate(VISCERAL_STRUCTURES, start=1)}
-KIDNEY_TUMOUR, LIVER_TUMOUR = len(LABELS) + 1, len(LABELS) + 2
-LESIONS = ("kidney_tumour", "liver_tumour", "lung_nodule")
+KIDNEY_TUMOUR, LIVER_TUMOUR, EMBOLUS = (len(LABELS) + k for k in (1, 2, 3))
+LESIONS = ("kidney_tumour", "liver_tumour", "lung_nodule", "pulmonary_embolus")
+# structures that other sets than VISCERAL label
+FURTHER_LABELS: dict[str, int] = {
+    name: EMBOLUS + k
+    for k, name in enumerate(("esophagus", "stomach", "inferior_vena_cava", "portal_and_splenic_veins"), start=1)
+}
 
 
-def build_parts(patient: Patient, phase: str, lesions: tuple[str, ...] = ()) -> list[Part]:
+def build_parts(patient: Patient, phase: str, lesions: tuple[str, ...] = (), *, further: bool = False) -> list[Part]:
     """List the parts of a patient in painting order.
 
     Parameters
     ----------
     patient : the person.
-    phase : contrast phase, "none" | "portal" | "nephrographic".
-    lesions : any of "kidney_tumour", "liver_tumour", "lung_nodule".
+    phase : contrast phase, "none" | "portal" | "nephrographic" | "pulmonary".
+    lesions : any of "kidney_tumour", "liver_tumour", "lung_nodule", "pulmonary_embolus".
+    further : whether the structures of FURTHER_LABELS have their labels, too.
 
     Returns
     -------
-    Parts whose labels are 1 to 20 (VISCERAL_STRUCTURES), 21 kidney tumour, 22 liver tumour.
+    Parts whose labels are 1 to 20 (VISCERAL_STRUCTURES), 21 kidney tumour, 22 liver tumour, 23 embolus, and above
+    FURTHER_LABELS.
 
     Raises
     ------
@@ -91,7 +101,11 @@ def build_parts(patient: Patient, phase: str, lesions: tuple[str, ...] = ()) -> 
     parts += adrenal_parts(patient, hu, pair("adrenal"))
     parts += bladder_parts(patient, hu, LABELS["urinary_bladder"])
     parts += great_vessel_parts(patient, hu, LABELS["aorta"])
+    if "pulmonary_embolus" in lesions:
+        parts += embolus_parts(patient, hu, EMBOLUS)
     parts += airway_parts(patient, hu, LABELS["trachea"])
     parts += thyroid_parts(patient, hu, LABELS["thyroid"])
     parts += jaw_parts(patient, hu)
+    if further:
+        parts = [replace(part, label=FURTHER_LABELS.get(part.name, part.label)) for part in parts]
     return parts

@@ -138,6 +138,7 @@ class Part:
     value : HU, or a function of (region, distance).
     low, high : corners (x, y, z) of a box that holds the shape, reference mm.
     label : value in the label map; 0 erases what was there, None leaves it.
+    name : of a structure that only some sets label (ct_anatomy.FURTHER_LABELS), '' for all else.
     """
 
     distance: Callable[[Region], Array]
@@ -145,6 +146,7 @@ class Part:
     low: Vector
     high: Vector
     label: int | None = 0
+    name: str = ""
 
 
 def uneven(hu: float, texture: float = 5.0, fine: float = 0.0) -> Value:

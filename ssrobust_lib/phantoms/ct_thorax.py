@@ -3,7 +3,7 @@
 Enters: a patient and the HU of tissues. Leaves: parts in painting order. Lengths in mm, reference coordinates.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -61,6 +61,30 @@ def aorta_curve(patient: Patient) -> np.ndarray:
     return out
 
 
+def pulmonary_arteries() -> list[tuple[np.ndarray, float]]:
+    """Centre line (N, 3) and radius of the pulmonary trunk with the left artery, and of the right artery."""
+    left = [(14, -96, 172), (16, -78, 196), (20, -52, 206), (46, -26, 200)]
+    right = [(16, -76, 198), (-8, -54, 199), (-48, -30, 190)]
+    return [(smooth_curve(on_spine(left), 3), 12.0), (smooth_curve(on_spine(right), 3), 10.5)]
+
+
+def embolus_parts(patient: Patient, hu: dict[str, float], label: int) -> list[Part]:
+    """One to four thrombi in the pulmonary arteries, longer than thick, apart from each other."""
+    generator = patient.rng("emboli")
+    places = [(curve[k], radius) for curve, radius in pulmonary_arteries() for k in range(1, len(curve) - 1, 2)]
+    chosen = generator.choice(len(places), size=int(generator.integers(1, 5)), replace=False)
+    return [
+        ball(
+            places[k][0],
+            places[k][1] * generator.uniform(0.45, 0.8) * np.array([1.0, 0.8, 0.8]),
+            uneven(hu["thrombus"], 5, 4),
+            label,
+            rough=0.6,
+        )
+        for k in chosen
+    ]
+
+
 def great_vessel_parts(patient: Patient, hu: dict[str, float], aorta_label: int) -> list[Part]:
     """Caval veins, pulmonary arteries, vessels of the neck and the labelled aorta."""
     artery, vein = uneven(hu["artery"], 3), uneven(hu["vein"], 4)
@@ -69,12 +93,14 @@ def great_vessel_parts(patient: Patient, hu: dict[str, float], aorta_label: int)
         pipe(on_spine([(-26, -58, 158), (-27, -62, 205), (-25, -66, 248)]), 9.5, vein),
         pipe(on_spine([(-25, -66, 248), (0, -68, 258), (34, -56, 282), (40, -34, 310)]), 7, vein),
         pipe(on_spine([(-25, -66, 248), (-36, -45, 290)]), 7.5, vein),
-        pipe(smooth_curve(on_spine([(14, -96, 172), (16, -78, 196), (20, -52, 206), (46, -26, 200)]), 3), 12, vein),
-        pipe(smooth_curve(on_spine([(16, -76, 198), (-8, -54, 199), (-48, -30, 190)]), 3), 10.5, vein),
-        pipe(
-            on_spine([(6, -34, 316), (6, -28, 235), (4, -34, 190), (3, -38, 130), (14, -42, 96)]),
-            8,
-            uneven(hu["soft"], 5),
+        *(pipe(curve, radius, vein) for curve, radius in pulmonary_arteries()),
+        replace(
+            pipe(
+                on_spine([(6, -34, 316), (6, -28, 235), (4, -34, 190), (3, -38, 130), (14, -42, 96)]),
+                8,
+                uneven(hu["soft"], 5),
+            ),
+            name="esophagus",
         ),
         pipe(on_spine([(6, -28, 240), (5, -34, 190)]), [3, 1.5], uneven(-500, 150)),
     ]

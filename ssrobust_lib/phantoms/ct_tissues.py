@@ -1,7 +1,7 @@
 """Attenuation of tissues in HU, for each contrast phase, with each patient's deviations.
 
 Enter: the name of a phase and a patient's random stream. Leaves: HU by tissue name. The means are textbook values of
-portal-venous and corticomedullary-to-nephrographic body CT; parenchyma, bowel and muscle lie close together without
+portal-venous, corticomedullary-to-nephrographic and pulmonary-arterial body CT; parenchyma, bowel and muscle lie close together without
 contrast, as they do in patients.
 """
 
@@ -9,44 +9,45 @@ import numpy as np
 
 from ssrobust_lib.registry import unknown_name
 
-# tissue: (without contrast, portal venous, nephrographic). HU at 120 kV.
-MEAN_HU: dict[str, tuple[float, float, float]] = {
-    "air": (-1000, -1000, -1000),
-    "lung": (-850, -838, -838),
-    "fat": (-105, -103, -103),
-    "visceral_fat": (-100, -96, -96),
-    "skin": (5, 12, 12),
-    "muscle": (52, 62, 60),
-    "soft": (36, 58, 55),
-    "cartilage": (95, 100, 100),
-    "fluid": (10, 12, 12),
-    "heart": (44, 104, 118),
-    "blood": (42, 168, 225),
-    "aorta": (40, 195, 258),
-    "artery": (40, 185, 245),
-    "vein": (40, 150, 120),
-    "portal_vein": (40, 165, 118),
-    "liver": (57, 108, 82),
-    "spleen": (48, 121, 124),
-    "pancreas": (40, 94, 104),
-    "gallbladder": (12, 14, 13),
-    "bladder": (7, 10, 9),
-    "kidney_cortex": (34, 186, 205),
-    "kidney_medulla": (31, 168, 118),
-    "adrenal": (22, 74, 84),
-    "thyroid": (96, 164, 182),
-    "bowel_wall": (38, 84, 80),
-    "bowel_content": (22, 24, 24),
-    "uterus_prostate": (42, 86, 84),
-    "disc": (82, 88, 88),
-    "marrow": (165, 175, 175),
-    "cortical": (620, 630, 630),
-    "kidney_tumour": (36, 92, 112),
-    "necrosis": (20, 28, 30),
-    "liver_tumour": (42, 66, 62),
-    "nodule": (20, 45, 50),
+# tissue: (without contrast, portal venous, nephrographic, pulmonary arterial). HU at 120 kV.
+MEAN_HU: dict[str, tuple[float, float, float, float]] = {
+    "air": (-1000, -1000, -1000, -1000),
+    "lung": (-850, -838, -838, -842),
+    "fat": (-105, -103, -103, -105),
+    "visceral_fat": (-100, -96, -96, -100),
+    "skin": (5, 12, 12, 6),
+    "muscle": (52, 62, 60, 54),
+    "soft": (36, 58, 55, 42),
+    "cartilage": (95, 100, 100, 96),
+    "fluid": (10, 12, 12, 10),
+    "heart": (44, 104, 118, 86),
+    "blood": (42, 168, 225, 300),
+    "aorta": (40, 195, 258, 230),
+    "artery": (40, 185, 245, 220),
+    "vein": (40, 150, 120, 330),
+    "portal_vein": (40, 165, 118, 52),
+    "liver": (57, 108, 82, 64),
+    "spleen": (48, 121, 124, 82),
+    "pancreas": (40, 94, 104, 60),
+    "gallbladder": (12, 14, 13, 12),
+    "bladder": (7, 10, 9, 7),
+    "kidney_cortex": (34, 186, 205, 118),
+    "kidney_medulla": (31, 168, 118, 44),
+    "adrenal": (22, 74, 84, 40),
+    "thyroid": (96, 164, 182, 150),
+    "bowel_wall": (38, 84, 80, 48),
+    "bowel_content": (22, 24, 24, 22),
+    "uterus_prostate": (42, 86, 84, 50),
+    "disc": (82, 88, 88, 84),
+    "marrow": (165, 175, 175, 168),
+    "cortical": (620, 630, 630, 622),
+    "kidney_tumour": (36, 92, 112, 52),
+    "necrosis": (20, 28, 30, 20),
+    "liver_tumour": (42, 66, 62, 48),
+    "nodule": (20, 45, 50, 30),
+    "thrombus": (50, 52, 52, 50),
 }
-PHASES = {"none": 0, "portal": 1, "nephrographic": 2}
+PHASES = {"none": 0, "portal": 1, "nephrographic": 2, "pulmonary": 3}
 SPREAD_HU = {"lung": 28, "liver": 5, "marrow": 40, "cortical": 60, "thyroid": 14, "muscle": 5, "bowel_content": 8}
 
 
@@ -55,7 +56,7 @@ def attenuation(phase: str, generator: np.random.Generator) -> dict[str, float]:
 
     Parameters
     ----------
-    phase : "none" | "portal" | "nephrographic".
+    phase : "none" | "portal" | "nephrographic" | "pulmonary".
     generator : draws the patient's deviations: bolus timing (all enhancement together), steatosis, bone density.
 
     Returns

@@ -1,0 +1,126 @@
+"""Tiny CT sets of the challenges in their published layouts: scans of (6, 40, 40) voxels of 3 x 2 x 2 mm."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from layouts import body, write_canonical
+
+from ssrobust_lib.datasets import btcv
+
+SHAPE = (6, 40, 40)
+ORIGIN = (-100.0, -40.0, -40.0)  # (z, y, x), LPS
+
+
+def label_map(n_structures: int) -> np.ndarray:
+    """uint8 labels 1..n, four voxels each, on slices 1 to 4."""
+    labels = np.zeros(SHAPE, np.uint8)
+    for k in range(n_structures):
+        labels[1 + k % 4, 10:12, 2 * k : 2 * k + 2] = k + 1
+    return labels
+
+
+def write_itk(path: Path, array: np.ndarray, *, flipped: bool = False) -> Path:
+    """MetaImage or NRRD; `flipped` stores slices from the head down and rows from the back."""
+    import SimpleITK
+
+    origin, direction = list(ORIGIN[::-1]), [1, 0, 0, 0, 1, 0, 0, 0, 1]
+    if flipped:
+        origin[1] += 2.0 * (array.shape[1] - 1)
+        origin[2] += 3.0 * (array.shape[0] - 1)
+        array, direction[4], direction[8] = array[::-1, ::-1], -1, -1
+    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(array))
+    image.SetSpacing((2.0, 2.0, 3.0))
+    image.SetOrigin(origin)
+    image.SetDirection(direction)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    SimpleITK.WriteImage(image, path)
+    return path
+
+
+def write_slices(folder: Path, hu: np.ndarray, names: Sequence[str], *, own_series: bool = False) -> None:
+    """One uncompressed axial DICOM per slice, the lowest first in `names`."""
+    import pydicom
+    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for k, (plane, name) in enumerate(zip(hu, names, strict=True)):
+        data = pydicom.Dataset()
+        data.file_meta = pydicom.dataset.FileMetaDataset()
+        data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = CTImageStorage
+        data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid(entropy_srcs=[str(folder), name])
+        data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        series = name if own_series else "one"
+        data.SeriesInstanceUID = generate_uid(entropy_srcs=[str(folder), series])
+        data.Modality, data.PatientID, data.InstanceNumber = "CT", folder.name, k + 1
+        data.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        data.ImagePositionPatient = [ORIGIN[2], ORIGIN[1], ORIGIN[0] + 3.0 * k]
+        data.PixelSpacing, data.SliceThickness = [2.0, 2.0], 3.0
+        data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+        data.Rows, data.Columns = plane.shape
+        data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 0
+        data.RescaleSlope, data.RescaleIntercept = 2, -1100
+        data.PixelData = ((plane.astype(np.int32) + 1100) // 2).astype("<u2").tobytes()
+        data.save_as(folder / name, enforce_file_format=True)
+
+
+def write_btcv(root: Path) -> Path:
+    raw = root / "RawData"
+    write_canonical(raw / "Training" / "img" / "img0001.nii.gz", body())
+    write_canonical(raw / "Training" / "label" / "label0001.nii.gz", label_map(len(btcv.LABELS)))
+    write_canonical(raw / "Testing" / "img" / "img0061.nii.gz", body(seed=1))
+    write_canonical(root / "RegData" / "Training-Training" / "img" / "img0001-0002.nii.gz", body())
+    return root
+
+
+def write_cad_pe(root: Path) -> Path:
+    for case, reference, flipped in (("001", "0001", False), ("e0032", "e0032", True)):
+        write_itk(root / "images" / f"{case}.nrrd", body(), flipped=flipped)
+        write_itk(root / "rs" / f"{reference}RefStd.nrrd", label_map(3), flipped=flipped)
+    write_itk(root / "images" / "007.nrrd", body(seed=1))
+    return root
+
+
+def write_exact09(root: Path) -> Path:
+    names = [str(1093782 + k) for k in (3, 1, 5, 0, 2, 4)]  # the order of names is not that of positions
+    write_slices(root / "Training" / "CASE01", body(), names)
+    write_slices(root / "Testing" / "CASE21", body(seed=1), names)
+    (root / "Testing" / "CASE22").mkdir()
+    return root
+
+
+def write_chaos(root: Path) -> Path:
+    """Patient 1 is named from the head down, patient 21 upwards and from one."""
+    from PIL import Image
+
+    liver = label_map(1)
+    for patient, names in (
+        ("1", [f"i{k:04d},0000b.dcm" for k in (5, 4, 3, 2, 1, 0)]),
+        ("21", [f"IMG-0001-{k + 1:05d}.dcm" for k in range(6)]),
+    ):
+        folder = root / "Train_Sets" / "CT" / patient
+        write_slices(folder / "DICOM_anon", body(), names, own_series=True)
+        (folder / "Ground").mkdir()
+        for place, name in enumerate(sorted(names)):
+            mask = Image.fromarray(liver[names.index(name)] * np.uint8(255))
+            (mask.convert("1") if patient == "1" else mask).save(folder / "Ground" / f"liver_GT_{place:03d}.png")
+    write_slices(root / "Test_Sets" / "CT" / "3" / "DICOM_anon", body(seed=1), [f"i{k:04d},0000b.dcm" for k in range(6)])
+    write_slices(root / "Train_Sets" / "MR" / "2" / "T2SPIR" / "DICOM_anon", body(), [f"IMG{k}.dcm" for k in range(6)])
+    return root
+
+
+def write_sliver07(root: Path) -> Path:
+    write_itk(root / "training" / "scan" / "liver-orig001.mhd", body())
+    write_itk(root / "training" / "label" / "liver-seg001.mhd", label_map(1) * np.uint8(1))
+    write_itk(root / "test" / "scan" / "liver-orig001.mhd", body(seed=1))
+    return root
+
+
+CT_WRITERS = {
+    "btcv": write_btcv,
+    "cad_pe": write_cad_pe,
+    "exact09": write_exact09,
+    "chaos": write_chaos,
+    "sliver07": write_sliver07,
+}
+CT_STRUCTURES = {"btcv": list(btcv.LABELS), "cad_pe": ["embolus"], "lits": ["liver"]}
