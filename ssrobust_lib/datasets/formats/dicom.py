@@ -42,12 +42,7 @@ def read_dicom(path: Path) -> XRay:
     """
     path = Path(path)
     with named_dicom(path):
-        file = open_dicom(path)
-        modality = words(file.header, "Modality", 16)
-        if modality not in RADIOGRAPHS:
-            raise UnreadableImageError(
-                f"an image of modality {modality}; expected a radiograph ({', '.join(filter(None, RADIOGRAPHS))})"
-            )
+        file = open_dicom(path, RADIOGRAPHS)
         if file.frames != 1:
             raise UnreadableImageError(f"expected one frame, found {file.frames}: which of them is the radiograph?")
         (frame,) = file.encoded_frames()

@@ -8,7 +8,7 @@ RSNA's `PatientAge` ('48') is not a valid age string.
 import io
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,13 +113,17 @@ def named_dicom(path: Path) -> Iterator[None]:
         yield
 
 
-def open_dicom(path: Path) -> DicomFile:
+def open_dicom(path: Path, modalities: Sequence[str]) -> DicomFile:
     """Read a file's header; its pixels are not decoded yet.
+
+    Parameters
+    ----------
+    modalities : one of them the file must have; '' for a file that names none
 
     Raises
     ------
     UnreadableImageError
-        If the file holds no grey pixels of 8 or 16 bits, or its header claims what no image has.
+        If the file is of another modality, holds no grey pixels of 8 or 16 bits, or claims what no image has.
     """
     content = read_bytes(path, MAX_FILE_BYTES)
     stream = _CountedBytes(content)
@@ -131,6 +135,11 @@ def open_dicom(path: Path) -> DicomFile:
             raise UnreadableImageError(f"the data set grows beyond {MAX_FILE_BYTES // 8:,} bytes when it is inflated")
         stream = _CountedBytes(plain)
     header, start, vr, length = _parse(stream, syntax)
+    modality = words(header, "Modality", 16)
+    if modality not in modalities:
+        raise UnreadableImageError(
+            f"an image of modality {modality or 'none'}; expected {', '.join(filter(None, modalities))}"
+        )
     return _checked(path, header, syntax, stream, start, vr, length)
 
 

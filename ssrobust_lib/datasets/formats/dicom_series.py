@@ -118,7 +118,7 @@ def read_stack(files: Sequence[Path]) -> Stack:
         size = 0
         for path in map(Path, files):
             with named_dicom(path):
-                file = open_dicom(path)
+                file = open_dicom(path, ("CT",))
                 slices += _slices(file)
                 series[words(file.header, "SeriesInstanceUID")] += 1
                 size += path.stat().st_size
@@ -135,11 +135,8 @@ def _folder(files: Sequence[Path]) -> Path:
 
 
 def _slices(file: DicomFile) -> list[Slice]:
-    """The slices of one file; raises for another modality than CT, and where a slice's place is not told."""
+    """The slices of one file; raises where a slice's place is not told."""
     header = file.header
-    modality = words(header, "Modality", 16)
-    if modality != "CT":
-        raise UnreadableImageError(f"an image of modality {modality or 'none'}; expected CT")
     if file.frames == 1 and "ImagePositionPatient" in header:
         return [_slice(file, 0, [header])]
     shared, frames = (header.get(f"{which}FunctionalGroupsSequence") or [] for which in ("Shared", "PerFrame"))

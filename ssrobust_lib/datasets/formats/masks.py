@@ -40,15 +40,15 @@ def read_mask_pictures(files: Sequence[Path], like: Volume, *, series: Sequence[
     """
     folder = Path(files[0]).parent if len(files) else Path("masks")
     with named(folder, "mask pictures"):
-        if len(files) != like.hu.shape[0]:
-            raise UnreadableImageError(f"{len(files)} mask pictures for {like.hu.shape[0]} slices; expected one each")
         if series is None:
+            if len(files) != like.hu.shape[0]:
+                raise UnreadableImageError(f"{len(files)} mask pictures for {like.hu.shape[0]} slices, not one each")
             labels = np.empty(like.hu.shape, dtype=np.int16)
             for place, path in enumerate(map(Path, files)):
                 labels[place] = _mask(path, labels.shape[1:])
             return labels
         if len(series) != len(files):
-            raise UnreadableImageError(f"{len(files)} mask pictures for {len(series)} DICOM files; expected one each")
+            raise UnreadableImageError(f"{len(files)} mask pictures for {len(series)} DICOM files, not one each")
         stack = read_stack(series)
         labels, in_file = empty_canonical(stack.grid, np.int16)
         if labels.shape != like.hu.shape:
