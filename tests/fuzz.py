@@ -95,9 +95,7 @@ def make_seeds(folder: Path) -> list[Seed]:
     for name in ("a.nii", "a.nii.gz"):
         scan = write_canonical(folder / name, hu)
         add(scan, read_nifti)
-        add(
-            write_canonical(folder / f"label_{name}", label), partial(read_label_of, read_nifti_label, scan.name), scan
-        )
+        add(write_canonical(folder / f"label_{name}", label), partial(read_label_of, read_nifti_label, scan.name), scan)
     for suffix in ("mha", "nrrd"):
         for compress in (False, True):
             scan = write_itk(folder / f"a{int(compress)}.{suffix}", hu, compress=compress)

@@ -111,7 +111,9 @@ def moved(path: Path, **elements: Any) -> None:
 
 def test_what_makes_no_stack_is_named(tmp_path: Path) -> None:
     files = write_ct_series(tmp_path / "scan", HU)
-    with pytest.raises(UnreadableImageError, match="scan: 6.00 mm between i0001.dcm and i0003.dcm, 3.00 mm .* 1 slices"):
+    with pytest.raises(
+        UnreadableImageError, match="scan: 6.00 mm between i0001.dcm and i0003.dcm, 3.00 mm .* 1 slices"
+    ):
         read_dicom_series([file for k, file in enumerate(files) if k != 2])
     with pytest.raises(UnreadableImageError, match="i0002.dcm and i0002.dcm lie at one place"):
         read_dicom_series([*files, files[2]])

@@ -244,7 +244,13 @@ def test_voxels_cut_short_or_changed_are_noticed(tmp_path: Path, suffix: str, co
 
 def test_text_headers_without_an_end_or_with_a_field_twice_are_left(tmp_path: Path) -> None:
     for begin in (b"NRRD0004\n", b"ObjectType = Image\n"):
-        for rest in (b"x" * 2**20, b"a: b\n" * 5000, b"#\n" * 5000, b"NDims = 3\nNDims = 3\n", b"type: int\ntype: int\n"):
+        for rest in (
+            b"x" * 2**20,
+            b"a: b\n" * 5000,
+            b"#\n" * 5000,
+            b"NDims = 3\nNDims = 3\n",
+            b"type: int\ntype: int\n",
+        ):
             (tmp_path / "a.mhd").write_bytes(begin + rest)
             with pytest.raises(UnreadableImageError, match="a.mhd"):
                 read_metaimage(tmp_path / "a.mhd")

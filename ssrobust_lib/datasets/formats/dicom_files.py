@@ -57,7 +57,7 @@ class DicomFile:
     little_endian: bool
     encapsulated: bool
     pixels_vr: str
-    _stream: io.BytesIO
+    _content: bytes
     _start: int
 
     def encoded_frames(self) -> Iterator[bytes | memoryview]:
@@ -71,15 +71,16 @@ class DicomFile:
         if self.encapsulated:
             from pydicom.encaps import generate_frames
 
-            self._stream.seek(self._start)
-            frames = generate_frames(self._stream, number_of_frames=self.frames)  # type: ignore[arg-type]
+            stream = io.BytesIO(self._content)
+            stream.seek(self._start)
+            frames = generate_frames(stream, number_of_frames=self.frames)
             for _ in range(self.frames):
                 frame = next(frames, b"")
                 if not frame:
                     raise UnreadableImageError(f"fewer frames than the header's {self.frames}: was the file cut short?")
                 yield frame
             return
-        stored = self._stream.getbuffer()[self._start :]
+        stored = memoryview(self._content)[self._start :]
         size = self.rows * self.columns * self.bits_allocated // 8
         if len(stored) < size * self.frames:
             raise UnreadableImageError(
@@ -133,14 +134,14 @@ def open_dicom(path: Path, modalities: Sequence[str]) -> DicomFile:
         plain = inflate.decompress(content[stream.tell() :], MAX_FILE_BYTES // 8)
         if inflate.unconsumed_tail:
             raise UnreadableImageError(f"the data set grows beyond {MAX_FILE_BYTES // 8:,} bytes when it is inflated")
-        stream = _CountedBytes(plain)
-    header, start, vr, length = _parse(stream, syntax)
+        stream, content = _CountedBytes(plain), plain
+    header, start, vr, length = _parse(stream, syntax, len(content))
     modality = words(header, "Modality", 16)
     if modality not in modalities:
         raise UnreadableImageError(
             f"an image of modality {modality or 'none'}; expected {', '.join(filter(None, modalities))}"
         )
-    return _checked(path, header, syntax, stream, start, vr, length)
+    return _checked(path, header, syntax, content, start, vr, length)
 
 
 def _transfer_syntax(stream: io.BytesIO, content: bytes) -> str:
@@ -161,11 +162,10 @@ def _transfer_syntax(stream: io.BytesIO, content: bytes) -> str:
     return _EXPLICIT if group[4:6].isalpha() and group[4:6].isupper() else _IMPLICIT
 
 
-def _parse(stream: io.BytesIO, syntax: str) -> tuple[Any, int, str, int]:
+def _parse(stream: io.BytesIO, syntax: str, end: int) -> tuple[Any, int, str, int]:
     """The header, and first byte, VR and length of its pixels; raises where there are none."""
     from pydicom.filereader import read_dataset
 
-    end = len(stream.getbuffer())
     found: list[tuple[int, str, int]] = []
 
     def at_pixels(tag: int, vr: str | None, length: int) -> bool:
@@ -186,7 +186,7 @@ def _parse(stream: io.BytesIO, syntax: str) -> tuple[Any, int, str, int]:
     return header, *found[0]
 
 
-def _checked(path: Path, header: Any, syntax: str, stream: io.BytesIO, start: int, vr: str, length: int) -> DicomFile:
+def _checked(path: Path, header: Any, syntax: str, content: bytes, start: int, vr: str, length: int) -> DicomFile:
     def count(keyword: str, otherwise: int | None = None) -> int:
         value = header.get(keyword)
         if value is None or value == "":
@@ -227,7 +227,7 @@ def _checked(path: Path, header: Any, syntax: str, stream: io.BytesIO, start: in
         little_endian=syntax != _BIG_ENDIAN,
         encapsulated=length == _UNDEFINED,
         pixels_vr=vr,
-        _stream=stream,
+        _content=content,
         _start=start,
     )
 

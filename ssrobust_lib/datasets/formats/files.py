@@ -17,6 +17,7 @@ from ssrobust_lib.datasets.loader import UnreadableImageError
 
 LONGEST_REASON = 400  # characters; libraries quote what they stumble over
 HEAD_BYTES = 4096
+_GZIP = "a gzip file"
 _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (128, b"DICM", "DICOM"),
     (344, b"n+1\0", "NIfTI"),
@@ -26,7 +27,7 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"ObjectType", "MetaImage"),
     (0, b"\x89PNG\r\n\x1a\n", "PNG"),
     (0, b"\xff\xd8\xff", "JPEG"),
-    (0, b"\x1f\x8b", "a gzip file"),
+    (0, b"\x1f\x8b", _GZIP),
     (0, b"PK\x03\x04", "a ZIP archive"),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
     (0, b"Rar!", "a RAR archive"),
@@ -74,7 +75,8 @@ def named(path: Path, form: str) -> Iterator[None]:
         raise UnreadableImageError(f"{printable(path.name)}: {error}") from error
     except Exception as error:  # four libraries and their plug-ins: no common base class
         found = _look(path)
-        seen = "" if not found or form.startswith(found) else f"; it looks like {found}"
+        as_it_should = found in form or (found == _GZIP and form.startswith("NIfTI"))
+        seen = "" if as_it_should else f"; it looks like {found}"
         reason = printable(f"{type(error).__name__}: {error}")
         raise UnreadableImageError(f"{printable(path.name)}: not readable as {form}{seen} ({reason})") from error
 
