@@ -3,7 +3,8 @@
 In: the files of one folder, in any order. Out: a `Volume`. Slices are sorted by their position along the normal of
 their plane, never by name or number, and the stack is refused where it has a gap, two slices at one place, or slices of
 several sizes or directions. Whether slices belong together is judged by where they lie: an anonymiser may have given
-each its own series identifier, which is then only part of the reason for a refusal. Geometry: PS3.3, C.7.6.2 (one slice a file) and C.7.6.16 (functional groups of an enhanced CT).
+each its own series identifier, which is then only part of the reason for a refusal. Geometry: PS3.3, C.7.6.2 (one slice
+a file) and C.7.6.16 (functional groups of an enhanced CT).
 """
 
 import math
