@@ -30,7 +30,7 @@ from ssrobust_lib.datasets.formats.files import named, printable
 from ssrobust_lib.datasets.formats.grids import HounsfieldScan, VoxelGrid, affine_from_lps, check_grid
 from ssrobust_lib.datasets.loader import UnreadableImageError, Volume
 
-MAX_SERIES_BYTES = 2**33  # of all files together
+MAX_SERIES_BYTES = 2**32  # of all files together, which are held until they are decoded
 SAME_DIRECTION = 1e-3  # of a direction's cosine
 UNEVEN = 0.1  # of the distance of slices; at least UNEVEN_MM
 UNEVEN_MM = 0.1
