@@ -356,9 +356,9 @@ def test_nifti_headers_that_are_wrong_are_named(
 def test_a_gzip_bomb_is_left_behind_its_voxels_and_one_within_them_takes_no_memory(tmp_path: Path) -> None:
     content = nifti_bytes(tmp_path / "whole.nii", {})
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    with (tmp_path / "behind.nii.gz").open("wb") as file:  # 512 MiB of zeros behind the scan
+    with (tmp_path / "behind.nii.gz").open("wb") as file:  # 96 MiB of zeros behind the scan
         file.write(packer.compress(content))
-        for _ in range(512):
+        for _ in range(96):
             file.write(packer.compress(bytes(2**20)))
         file.write(packer.flush())
     within = nifti_bytes(tmp_path / "whole.nii", {DIMENSIONS: struct.pack("<4h", 3, 4096, 4096, 60)})
@@ -370,7 +370,7 @@ def test_a_gzip_bomb_is_left_behind_its_voxels_and_one_within_them_takes_no_memo
         read_nifti(tmp_path / "within.nii.gz")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 64 * 2**20
+    assert peak < 48 * 2**20
 
 
 def test_a_gzip_file_whose_checksum_is_wrong_is_refused(tmp_path: Path) -> None:
