@@ -294,6 +294,18 @@ def test_every_nifti_is_read_as_nibabel_reads_it(tmp_path: Path, dtype: str, ord
     np.testing.assert_allclose(read_nifti(tmp_path / "a.nii.gz").hu, expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("chunk", [1, 500, 700])
+def test_scans_read_in_many_parts_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    from ssrobust_lib.datasets.formats import grids
+
+    monkeypatch.setattr(grids, "CHUNK_BYTES", chunk)
+    kits = np.array([[0, 0, -2.0, 0], [0, -2.0, 0, 0], [-3.0, 0, 0, 0], [0, 0, 0, 1]])
+    for name, array, affine in (("a.nii.gz", HU.transpose(2, 1, 0), LPS), ("b.nii", HU[::-1], kits)):
+        path = write_nifti(tmp_path / name, np.ascontiguousarray(array), affine)
+        np.testing.assert_array_equal(read_nifti(path).hu, HU)
+        np.testing.assert_array_equal(read_nifti_label(path, path), HU)
+
+
 def test_a_file_is_known_by_its_content_not_by_its_name(tmp_path: Path) -> None:
     path = write_canonical(tmp_path / "a.nii.gz", HU)
     plain = write_canonical(tmp_path / "b.nii", HU)

@@ -22,7 +22,7 @@ MAX_SPACING_MM = 50.0
 MAX_HU = 100_000.0  # metal in an extended scale reaches some 30,000
 MIN_DETERMINANT = 0.1  # of the axes' directions: 1 for a right angle, 0.87 for a gantry tilted by 30 degrees
 MAX_TAIL = 2**20  # bytes behind the last voxel
-CHUNK_BYTES = 2**23
+CHUNK_BYTES = 2**21
 
 Chunks = Iterable[tuple[int, np.ndarray]]  # first plane; (fastest axis, next axis, planes)
 
