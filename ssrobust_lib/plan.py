@@ -162,7 +162,8 @@ def _evaluation(profile: Profile, cell: Cell) -> Work:
     networks = len(profile.arms) * profile.seeds
     conditions = 5 if "corruption" in cell.of else 1
     own = cell.of["set"] == profile.data[task].label
-    patients = _test_patients(profile, task) if own else max(_patients(profile, _choice_of(profile, task, cell.of["set"])), 1)
+    patients = _test_patients(profile, task) if own else _patients(profile, _choice_of(profile, task, cell.of["set"]))
+    patients = max(patients, 1)
     passes = patients * _per_patient(profile, task) * networks * conditions
     rows = patients * networks * conditions * (1 if task == "pneumonia" else 20)
     return Work(_START, passes, rows * 2e-5)

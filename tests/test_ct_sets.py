@@ -118,7 +118,7 @@ def test_kits19_cases_are_found_wherever_the_repository_was_cloned(tmp_path: Pat
 
 
 def write_corpora(root: Path) -> Path:
-    """Patient 1 in both corpora, patient 2 in the silver one, patient 3 in the gold one; all structures, one voxel row."""
+    """Patient 1 in both corpora, patient 2 in the silver one, patient 3 in the gold one; each with all structures."""
     for corpus, patients in (("Anatomy3_Silver_Corpus", (1, 2)), ("Anatomy3-trainingset", (1, 3))):
         for patient in patients:
             volume = f"1000010{patient}_1_CTce_ThAb"
@@ -231,8 +231,9 @@ def test_decathlon_entries_that_leave_the_folder_are_refused(tmp_path: Path, pat
 def test_a_folder_in_nnunet_form_is_read(tmp_path: Path) -> None:
     write_canonical(tmp_path / "imagesTr" / "liver_1_0000.nii.gz", body())
     write_canonical(tmp_path / "labelsTr" / "liver_1.nii.gz", label_map(2))
-    index = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "liver": 1, "tumour": 2}, "file_ending": ".nii.gz"}
-    (tmp_path / "dataset.json").write_text(json.dumps(index | {"numTraining": 1}))
+    index = {"channel_names": {"0": "CT"}, "file_ending": ".nii.gz", "numTraining": 1}
+    index |= {"labels": {"background": 0, "liver": 1, "tumour": 2}}
+    (tmp_path / "dataset.json").write_text(json.dumps(index))
     row = rows_of("decathlon", tmp_path)["liver_1"]
     labels = LOADERS["decathlon"].read_label(tmp_path, row, ["liver", "tumour"])
     np.testing.assert_array_equal(labels, label_map(2))

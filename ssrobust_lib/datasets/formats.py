@@ -324,7 +324,8 @@ def read_metaimage_label(path: Path, scan: Path) -> np.ndarray:
             readers.append(reader)
         label, image = readers
         if label.GetSize() != image.GetSize():
-            raise UnreadableImageError(f"the label has {label.GetSize()} voxels, its scan {scan.name} {image.GetSize()}")
+            sizes = f"{label.GetSize()} voxels, its scan {scan.name} {image.GetSize()}"
+            raise UnreadableImageError(f"the label has {sizes}")
         if not np.allclose(label.GetDirection(), image.GetDirection(), atol=1e-3) or not np.allclose(
             label.GetOrigin(), image.GetOrigin(), atol=max(image.GetSpacing())
         ):
