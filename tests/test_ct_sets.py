@@ -47,19 +47,7 @@ def test_chaos_scans_with_a_mask_too_few_are_left_out(tmp_path: Path) -> None:
     row = rows_of("chaos", tmp_path)["train_1"]
     (tmp_path / "Train_Sets/CT/1/Ground/liver_GT_002.png").unlink()
     assert "5 mask pictures for 6 slices" in LOADERS["chaos"].survey(tmp_path)[1]["reason"].iloc[0]
-    with pytest.raises(UnreadableImageError, match="train_1: 5 mask pictures for 6 slices"):
-        LOADERS["chaos"].read_label(tmp_path, row, ["liver"])
-
-
-def test_chaos_masks_are_not_laid_over_slices_that_are_not_axial(tmp_path: Path) -> None:
-    import pydicom
-
-    row = rows_of("chaos", write_chaos(tmp_path))["train_1"]
-    for path in (tmp_path / row["image"]).glob("*.dcm"):
-        data = pydicom.dcmread(path)
-        data.ImageOrientationPatient = [-1, 0, 0, 0, -1, 0]
-        data.save_as(path)
-    with pytest.raises(UnreadableImageError, match="fits axial slices only"):
+    with pytest.raises(UnreadableImageError, match="5 mask pictures for 6 DICOM files"):
         LOADERS["chaos"].read_label(tmp_path, row, ["liver"])
 
 
