@@ -72,7 +72,7 @@ def run_table(profile: Profile) -> str:
         ("images", [_images(profile, task) for task in tasks]),
         ("unlabelled images besides", [_names(profile.data[task].pretext_sets) for task in tasks]),
         ("another centre", [_names(profile.data[task].external_sets) for task in tasks]),
-        ("patients for validation, test", [_held_back(profile, task) for task in tasks]),
+        ("patients for validation, test", [_held_out(profile, task) for task in tasks]),
         ("labelled share of training", [f"{100 * profile.data[task].label_fraction:g} %" for task in tasks]),
         ("image size", [f"{profile.data[t].image_size} × {profile.data[t].image_size}" for t in tasks]),
         ("pixel, slice, window", [_geometry(profile, task) for task in tasks]),
@@ -108,9 +108,10 @@ def _images(profile: Profile, task: str) -> str:
     return f"`{data.label}`{phantoms}, {data.split} split"
 
 
-def _held_back(profile: Profile, task: str) -> str:
+def _held_out(profile: Profile, task: str) -> str:
+    """Patients for validation and test; where the set says itself who they are: 'as given'."""
     data = profile.data[task]
-    return f"{data.validation}, {data.test or 'as published'}"
+    return f"{data.validation or 'as given'}, {data.test or 'as given'}"
 
 
 def _geometry(profile: Profile, task: str) -> str:

@@ -26,6 +26,8 @@ def check_profile(profile: Profile) -> None:
     for task in profile.tasks:
         for name in profile.sets(task):
             _check_set(profile, name, task)
+        if profile.data[task].split == "given" and profile.data[task].set not in profile.phantoms:
+            _check_given_split(profile, task)
         _check_network(profile, task)
         for arm in profile.pretext_tasks:
             _check_pretext(profile, task, arm)
@@ -55,6 +57,19 @@ def _check_set(profile: Profile, name: str, task: str) -> None:
             if option not in options:
                 raise ProfileError(f"phantoms.{name}: {unknown_name('option', option, options)}")
     image_folder(profile, name)
+
+
+def _check_given_split(profile: Profile, task: str) -> None:
+    """Make the split from the set's listing alone, so that one that cannot be made is told before anything runs."""
+    from ssrobust_lib.cells.data import own_samples, split_own
+    from ssrobust_lib.datasets import index_samples
+    from ssrobust_lib.datasets.manifest import load_manifest
+    from ssrobust_lib.splits import check_no_patient_crosses
+
+    data = profile.data[task]
+    listed = index_samples(load_manifest(data.set), image_folder(profile, data.set))[0]
+    samples = own_samples(listed, data)
+    check_no_patient_crosses(samples.assign(split=split_own(profile, task, samples)))
 
 
 def _check_network(profile: Profile, task: str) -> None:

@@ -1,4 +1,4 @@
-"""The command line: `ssrobust study|plan|book|rehearse|check-book|run-cell|run-report|sync-notebooks`."""
+"""The command line: `ssrobust study|plan|book|rehearse|data|check-book|run-cell|run-report|sync-notebooks`."""
 
 import argparse
 import os
@@ -6,6 +6,8 @@ import signal
 import sys
 from pathlib import Path
 from typing import Any
+
+from ssrobust_lib.data_command.arguments import add_data_command
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,7 +29,7 @@ def run(arguments: list[str]) -> int:
     try:
         return chosen.run(chosen) or 0
     except KeyboardInterrupt:
-        print("ssrobust: stopped; finished cells are kept, the same command goes on from here", file=sys.stderr)
+        print("ssrobust: stopped; what is finished is kept, the same command goes on from here", file=sys.stderr)
         return 130
     except Exception as error:
         if not _expected(error):
@@ -55,14 +57,19 @@ def _expected(error: Exception) -> bool:
     """Errors of the user's making or of the machine; everything else is a fault of ours and keeps its traceback."""
     from ssrobust_lib.book import BookError
     from ssrobust_lib.config import ProfileError
+    from ssrobust_lib.data_command import DataCommandError
+    from ssrobust_lib.datasets.cache import CacheError
+    from ssrobust_lib.datasets.loader import LayoutError
     from ssrobust_lib.datasets.manifest import ManifestError
     from ssrobust_lib.notebook_parameters import ParameterError
     from ssrobust_lib.registry import UnknownNameError
     from ssrobust_lib.runner import RunError
+    from ssrobust_lib.splits import PatientCrossesError
     from ssrobust_lib.store import StoreError
 
-    kinds = (ProfileError, ManifestError, ParameterError, UnknownNameError, RunError, StoreError, BookError, OSError)
-    return isinstance(error, kinds)
+    of_the_run = (ParameterError, UnknownNameError, RunError, StoreError, BookError, OSError)
+    of_the_data = (ProfileError, ManifestError, LayoutError, PatientCrossesError, DataCommandError, CacheError)
+    return isinstance(error, (*of_the_run, *of_the_data))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--cores", type=int, default=os.cpu_count(), help="processor cores to use (default: all)")
         if name != "plan":
             added.epilog = "What follows -- is handed to Snakemake (--until, --profile workflow/profiles/slurm, ...)."
+    add_data_command(commands)
     check = command(
         "check-book", _check_book, "look for broken images, external requests, errors, overflow in a rendered book"
     )

@@ -43,26 +43,42 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 
 
 class SetChoice(_Section):
-    """One data set in one part of the study, optionally a part of it chosen by metadata, under a name of its own."""
+    """One data set in one part of the study, optionally a part of it chosen by metadata, under a name of its own.
 
-    set: str
+    `set` is a name in ``data_manifests/``, or the path of a manifest of one's own (it ends in .yaml), relative to the
+    profile's folder.
+    """
+
+    set: Annotated[str, Field(min_length=1)]
     where: dict[str, list[str]] = {}
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")] | None = None
 
     @property
     def label(self) -> str:
         """The name under which its samples appear in every table."""
-        return self.name or self.set
+        return self.name or set_name(self.set)
+
+
+def is_manifest_file(chosen: str) -> bool:
+    """Whether a chosen set is a manifest file of the user's own rather than a name in ``data_manifests/``."""
+    return Path(chosen).suffix in (".yaml", ".yml")
+
+
+def set_name(chosen: str) -> str:
+    """Name of a chosen set: itself, or a manifest file's name without its ending."""
+    return Path(chosen).stem if is_manifest_file(chosen) else chosen
 
 
 class TaskData(SetChoice):
     """What a task trains and is tested on. Counts are patients; `pixel_mm`, `slice_mm`, `window_hu` are for CT.
 
-    The split `published` takes the set's own test images (VISCERAL: the gold corpus) and no number of them.
+    The split `published` takes the set's own test images (VISCERAL: the gold corpus) and no number of them. With
+    `given`, the set says itself who is trained on, validated on and tested on, and `validation` and `test` are stated
+    for a part that it does not give.
     """
 
-    split: Literal["patient", "published", "row"] = "patient"
-    validation: PositiveInt
+    split: Literal["patient", "published", "row", "given"] = "patient"
+    validation: PositiveInt | None = None
     test: PositiveInt | None = None
     label_fraction: Annotated[float, Field(gt=0, le=1)]
     pretext_sets: tuple[SetChoice, ...] = ()
@@ -73,7 +89,11 @@ class TaskData(SetChoice):
     window_hu: tuple[float, float] | None = None
 
     @model_validator(mode="after")
-    def _test_is_given_once(self) -> "TaskData":
+    def _numbers_fit_the_split(self) -> "TaskData":
+        if self.split == "given":
+            return self
+        if self.validation is None:
+            raise ValueError(f"validation: the split {self.split!r} needs a number of patients")
         if self.split == "published" and self.test is not None:
             raise ValueError(f"test: the split published fixes the test set: leave the number out, got {self.test}")
         if self.split != "published" and self.test is None:
@@ -176,6 +196,11 @@ class Profile(_Section):
             unset = [arm for arm in self.pretext_tasks if arm not in self.pretext[task]]
             if unset:
                 raise ValueError(f"pretext.{task}: no settings for {', '.join(unset)}, which arms lists")
+        for task, data in self.data.items():
+            names = [choice.label for choice in (data, *data.pretext_sets, *data.external_sets)]
+            twice = [name for name in names if names.count(name) > 1]
+            if twice:
+                raise ValueError(f"data.{task}: two sets are called {twice[0]!r}: give one of them a name of its own")
         if "organs" in self.data:
             data = self.data["organs"]
             if data.pixel_mm is None or data.slice_mm is None or data.window_hu is None:
@@ -234,11 +259,30 @@ def load_profile(name_or_path: str | Path, **replaced: Any) -> Profile:
     if not isinstance(values, dict):
         raise ProfileError(f"{path}: expected a mapping of sections, got {type(values).__name__}")
     values.update(replaced)
+    _anchor_manifests(values.get("data"), path.parent)
     try:
         # through JSON, where lists are allowed for tuples but nothing else is converted
         return Profile.model_validate_json(json.dumps(values))
     except ValidationError as error:
         raise ProfileError("\n".join(_fault(path, text, fault) for fault in error.errors())) from None
+
+
+def _anchor_manifests(data: Any, folder: Path) -> None:
+    """Make the paths of manifest files absolute: they are relative to the profile's folder. Faults are left for later.
+
+    Parameters
+    ----------
+    data : the profile's section of that name as YAML gives it; changed in place
+    folder : of the profile
+    """
+    for task in data.values() if isinstance(data, dict) else ():
+        if not isinstance(task, dict):
+            continue
+        others = [task.get(section) for section in ("pretext_sets", "external_sets")]
+        for choice in (task, *(choice for part in others if isinstance(part, list | tuple) for choice in part)):
+            chosen = choice.get("set") if isinstance(choice, dict) else None
+            if isinstance(chosen, str) and is_manifest_file(chosen):
+                choice["set"] = str((folder / Path(chosen).expanduser()).resolve())
 
 
 def _fault(path: Path, text: str, fault: Any) -> str:

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -19,8 +19,8 @@ from ssrobust_lib.study import Cell, Study
 _START = 5.0  # a notebook's start, seconds: interpreter, kernel, imports
 _BACKWARD = 3.0  # a training step costs this many forward passes
 _PHANTOM_SECONDS = {
-    "rsna": 0.045, "visceral": 2.0, "kits19": 2.0, "luna16": 1.5, "lits": 1.5, "cad_pe": 1.5, "exact09": 1.5,
-    "btcv": 1.5, "chaos": 1.5, "sliver07": 1.5,
+    "rsna": 0.045, "rsna_test": 0.045, "kermany": 0.06, "nih": 0.06, "visceral": 2.0, "kits19": 2.0, "luna16": 1.5,
+    "lits": 1.5, "cad_pe": 1.5, "exact09": 1.5, "btcv": 1.5, "chaos": 1.5, "sliver07": 1.5,
 }  # fmt: skip
 _SCAN_MM = 600  # length of a scan whose slice count is not known yet
 
@@ -116,20 +116,21 @@ def _steps(images: int, training: Any) -> int:
     return min(training.epochs * per_epoch, training.max_steps or 10**12)
 
 
-def _train_patients(profile: Profile, task: str) -> int:
+def _held_out(profile: Profile, task: str, part: Literal["validation", "test"]) -> int:
+    """Patients of a part: as many as the profile says, or as the set's own split has."""
     data = profile.data[task]
-    return max(1, _patients(profile, data) - data.validation - _test_patients(profile, task))
-
-
-def _test_patients(profile: Profile, task: str) -> int:
-    """Test patients of a task: as many as the profile says, or as its set's published split has."""
-    data = profile.data[task]
-    if data.test is not None:
-        return data.test
+    amount = data.validation if part == "validation" else data.test
+    if amount is not None:
+        return amount
     if data.set in profile.phantoms:
         return int(profile.phantoms[data.set].get("gold", 0))
-    published_test = {**data.where, "published_split": ["test"]}
-    return _patients(profile, SetChoice(set=data.set, where=published_test))
+    given = {**data.where, "published_split": ["val" if part == "validation" else "test"]}
+    return _patients(profile, SetChoice(set=data.set, where=given))
+
+
+def _train_patients(profile: Profile, task: str) -> int:
+    held_out = _held_out(profile, task, "validation") + _held_out(profile, task, "test")
+    return max(1, _patients(profile, profile.data[task]) - held_out)
 
 
 def _network_megabytes(profile: Profile, task: str) -> float:
@@ -153,7 +154,8 @@ def _finetune(profile: Profile, cell: Cell) -> Work:
     images = max(2, round(_train_patients(profile, task) * data.label_fraction)) * _per_patient(profile, task)
     steps = _steps(images, training)
     epochs = min(training.epochs, steps)
-    passes = steps * training.batch_size * _BACKWARD + epochs * data.validation * _per_patient(profile, task)
+    validation = _held_out(profile, task, "validation") * _per_patient(profile, task)
+    passes = steps * training.batch_size * _BACKWARD + epochs * validation
     return Work(_START, passes, 2 * _network_megabytes(profile, task))
 
 
@@ -162,8 +164,8 @@ def _evaluation(profile: Profile, cell: Cell) -> Work:
     networks = len(profile.arms) * profile.seeds
     conditions = 5 if "corruption" in cell.of else 1
     own = cell.of["set"] == profile.data[task].label
-    patients = _test_patients(profile, task) if own else _patients(profile, _choice_of(profile, task, cell.of["set"]))
-    patients = max(patients, 1)
+    choice = profile.data[task] if own else _choice_of(profile, task, cell.of["set"])
+    patients = _held_out(profile, task, "test") if own else max(_patients(profile, choice), 1)
     passes = patients * _per_patient(profile, task) * networks * conditions
     rows = patients * networks * conditions * (1 if task == "pneumonia" else 20)
     return Work(_START, passes, rows * 2e-5)
@@ -175,7 +177,7 @@ def _choice_of(profile: Profile, task: str, label: str) -> SetChoice:
 
 def _calibration(profile: Profile, cell: Cell) -> Work:
     task = cell.of["task"]
-    images = profile.calibration.images.get(task, profile.data[task].validation * _per_patient(profile, task))
+    images = profile.calibration.images.get(task, _held_out(profile, task, "validation") * _per_patient(profile, task))
     networks = (1 + len(profile.pretext_tasks)) * profile.seeds
     passes = images * networks * profile.calibration.max_evaluations * len(profile.corruptions)
     return Work(_START, passes, 0.1)

@@ -6,6 +6,7 @@ stay as they are, so that a rehearsal finds what would fail or not fit into memo
 without a writer stay real. What a rehearsal measures means nothing.
 """
 
+import inspect
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,6 +28,9 @@ SLICE_MM = 1000.0
 # writers have varied them.
 PUBLISHED_SIZE: dict[str, dict[str, Any]] = {
     "rsna": {"size": 1024},
+    "rsna_test": {"size": 1024},
+    "kermany": {"size": 1024},
+    "nih": {"size": 1024},
     "visceral": {"pixel_mm": 0.9, "slice_mm": 25.0, "matrix": 512},
     "kits19": {"pixel_mm": 0.85, "slice_mm": 40.0, "matrix": 512},
     "luna16": {"pixel_mm": 0.75, "slice_mm": 40.0, "matrix": 512},
@@ -99,12 +103,12 @@ def _data(profile: Profile, task: str) -> tuple[dict[str, Any], dict[str, dict[s
     train = tune + (1 if others else learn)
     counts = {"pretext_sets": -(-learn // max(1, len(others))), "external_sets": external}
     values = data.model_dump(mode="json", exclude_unset=True)
-    values |= {"validation": validation}
-    published = data.split == "published" and (data.set in PUBLISHED_TEST or data.set not in PHANTOM_WRITERS)
-    if not published:
-        values |= {"test": test}
-    if not published and data.split == "published":  # the phantoms of this set come without one
-        values["split"] = "patient"
+    phantom = data.set in PHANTOM_WRITERS
+    published = data.split == "published" and (data.set in PUBLISHED_TEST or not phantom)
+    if data.split != "given" or phantom:  # a set that gives its own split stays as it is
+        values |= {"validation": validation} if published else {"validation": validation, "test": test}
+        if data.split in ("published", "given") and not published:  # the phantoms of this set come without one
+            values["split"] = "patient"
     if not xray:
         values["slice_mm"] = SLICE_MM
     phantoms: dict[str, dict[str, Any]] = {}
@@ -142,7 +146,7 @@ def _phantoms(data_set: str, count: int) -> dict[str, Any]:
 
 
 def _count_option(data_set: str) -> str:
-    return "n_patients" if data_set == "rsna" else "n_scans"
+    return "n_patients" if "n_patients" in inspect.signature(PHANTOM_WRITERS[data_set]).parameters else "n_scans"
 
 
 def _pretext_batch(profile: Profile, task: str) -> int:

@@ -9,6 +9,7 @@ from ssrobust_lib.config import PROJECT, Profile, ProfileError
 from ssrobust_lib.fingerprint import settings_key
 
 REAL_DATA = "SSROBUST_REAL_DATA"
+TABLES = (".csv", ".tsv", ".json", ".txt")  # small files that say which image has which label
 
 
 def image_folder(profile: Profile, data_set: str, *, runs: Path | None = None) -> Path:
@@ -21,25 +22,29 @@ def image_folder(profile: Profile, data_set: str, *, runs: Path | None = None) -
     ManifestError
         The data folder does not hold the set in its published layout.
     """
-    from ssrobust_lib.datasets.manifest import load_manifest, locate
+    from ssrobust_lib.datasets.manifest import is_own, load_manifest, locate
 
     manifest = load_manifest(data_set)
     if data_set in profile.phantoms:
         recipe = settings_key([profile.study_seed, profile.phantoms[data_set]])[:10]
         return (runs or PROJECT / "runs") / profile.name / "images" / f"{data_set}-{recipe}"
     root = profile.data_root or os.environ.get(REAL_DATA)
-    if not root:
+    if not root and not is_own(manifest):
         raise ProfileError(
             f"profile {profile.name!r} reads real images ({data_set}), but no folder is named: expected "
             f"{REAL_DATA} in the "
             f"environment or data_root in the profile. Set it to the folder that holds {manifest.folder}/ "
             f"(`export {REAL_DATA}=/path/to/images`)"
         )
-    return locate(manifest, Path(root).expanduser())
+    return locate(manifest, root or None)
 
 
 def folder_identity(profile: Profile, data_set: str) -> str:
-    """SHA-256 (hex) over names and sizes of all files of a real set; other files make another result."""
+    """SHA-256 (hex) over names and sizes of all files of a real set, and the content of its tables.
+
+    Other files or other labels make another result. YAML files count for nothing: what a manifest or a profile says
+    is looked at elsewhere.
+    """
     return _identity(image_folder(profile, data_set))
 
 
@@ -49,8 +54,13 @@ def _identity(folder: Path) -> str:
     for where, folders, files in os.walk(folder):
         folders.sort()
         for name in sorted(files):
-            path = os.path.join(where, name)
-            digest.update(f"{os.path.relpath(path, folder)}\0{os.stat(path).st_size}\n".encode())
+            path, ending = os.path.join(where, name), os.path.splitext(name)[1].lower()
+            if ending in (".yaml", ".yml"):
+                continue
+            line = f"{os.path.relpath(path, folder)}\0{os.stat(path).st_size}\n"
+            digest.update(line.encode(errors="surrogateescape"))
+            if ending in TABLES:
+                digest.update(Path(path).read_bytes())
     return digest.hexdigest()
 
 

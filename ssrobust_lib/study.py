@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from ssrobust_lib import store
-from ssrobust_lib.config import PROJECT, Profile, load_profile
+from ssrobust_lib.config import PROJECT, Profile, load_profile, set_name
 from ssrobust_lib.fingerprint import code_key, settings_key
 from ssrobust_lib.registry import unknown_name
 
@@ -130,18 +130,26 @@ class Study:
         profile, data = self.profile, self.profile.data[task]
         settings = {
             "study_seed": profile.study_seed,
-            "data": data.model_dump(),
+            "data": _with_names(data.model_dump()),
+            "manifests": self._manifests_of(task),
             "phantoms": {name: profile.phantoms[name] for name in profile.sets(task) if name in profile.phantoms},
             "files": self._files_of(task),
         }
         return Cell("01_data", {"task": task}, settings)
 
-    def _files_of(self, task: str) -> dict[str, str]:
+    def _files_of(self, task: str) -> list[tuple[str, str]]:
         """Identity of the folders of real images that a task reads, so that other files make another result."""
         from ssrobust_lib.sources import folder_identity
 
         real = [name for name in self.profile.sets(task) if name not in self.profile.phantoms]
-        return {name: folder_identity(self.profile, name) for name in real}
+        return [(set_name(name), folder_identity(self.profile, name)) for name in real]
+
+    def _manifests_of(self, task: str) -> list[dict[str, Any]]:
+        """What a manifest says that shapes a result, for every set of a task: how it is read, and what is left out."""
+        from ssrobust_lib.datasets.manifest import load_manifest
+
+        fields = {"name", "loader", "loader_options", "labels", "merge", "known_bad"}
+        return [load_manifest(name).model_dump(mode="json", include=fields) for name in self.profile.sets(task)]
 
     def _pretext_cell(self, task: str, arm: str, seed: int, data: Cell) -> Cell:
         profile = self.profile
@@ -257,6 +265,14 @@ class Study:
 
     def tensors(self, cell: Cell, name: str) -> dict[str, Any]:
         return store.read_tensors(self.folder_of(cell) / f"{name}.safetensors")
+
+
+def _with_names(data: dict[str, Any]) -> dict[str, Any]:
+    """A task's data section with sets by name: where a user keeps a manifest file makes no other result."""
+    named = data | {"set": set_name(data["set"])}
+    for section in ("pretext_sets", "external_sets"):
+        named[section] = [choice | {"set": set_name(choice["set"])} for choice in data[section]]
+    return named
 
 
 _SINGULAR = {

@@ -133,3 +133,14 @@ def write_decathlon(root: Path, n_labelled: int = 2, n_unlabelled: int = 1) -> P
     cases = "".join(f"case_{k},{'AB'[k % 2]}\n" for k in range(n_labelled))
     (root / "cases.csv").write_text("case_id,scanner_group\n" + cases)
     return root
+
+
+def write_own_csv(root: Path) -> Path:
+    """A table of one's own over every kind of file; column `seed` tells which X-ray a row shows."""
+    write_pictures(root, ["a/one.png", "a/two.jpeg", "c/Ödem.png"])
+    write_dicom(root / "b" / "three.dcm", xray(3), jpeg=True)
+    write_dicom(root / "b" / "four.dcm", xray(4))
+    (root / "b" / "four.dcm").rename(root / "b" / "four")
+    rows = ["a/one.png,0,0", "a/two.jpeg,1,1", "b/three.dcm,1,3", "b/four,0,4", "c/Ödem.png,1,2"]
+    (root / "labels.csv").write_text("\n".join(["path,label,seed", *rows]) + "\n", encoding="utf-8")
+    return root

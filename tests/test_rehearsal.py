@@ -67,7 +67,7 @@ def test_every_writer_has_a_published_size():
     assert set(PUBLISHED_SIZE) == set(PHANTOM_WRITERS.names())
 
 
-@pytest.mark.parametrize("name", sorted(set(PUBLISHED_SIZE) - {"rsna"}))
+@pytest.mark.parametrize("name", sorted(name for name, size in PUBLISHED_SIZE.items() if "matrix" in size))
 def test_loaders_read_slices_so_far_apart(tmp_path, name):
     size = PUBLISHED_SIZE[name]
     coarse = {**size, "pixel_mm": 4 * size["pixel_mm"], "matrix": size["matrix"] // 4}
@@ -109,7 +109,7 @@ def test_sets_without_phantoms_stay_real():
     derived = rehearsal(load_profile("real"))
     assert derived.data["organs"].where == load_profile("real").data["organs"].where
     assert derived.data["organs"].external_sets == load_profile("real").data["organs"].external_sets
-    assert set(derived.phantoms) == {"rsna"}
+    assert set(derived.phantoms) == {"kermany", "rsna"}
 
 
 def test_the_file_is_a_profile_that_passes_every_check(tmp_path):

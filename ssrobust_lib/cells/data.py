@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from ssrobust_lib import store
-from ssrobust_lib.config import Profile, ProfileError, SetChoice
-from ssrobust_lib.datasets import Source, index_samples
+from ssrobust_lib.config import Profile, ProfileError, SetChoice, TaskData
+from ssrobust_lib.datasets import Source, index_samples, structures_of
 from ssrobust_lib.datasets.cache import build_cache, open_cache
 from ssrobust_lib.datasets.manifest import load_manifest
+from ssrobust_lib.given_split import as_external, at_home
 from ssrobust_lib.preprocessing import CTSettings, XRaySettings
 from ssrobust_lib.progress import progress
 from ssrobust_lib.seeds import derive_seed
@@ -33,8 +34,8 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
         samples, problems = index_samples(manifest, root)
         samples = _chosen(samples, choice).assign(set=choice.label)
         tables.append(_in_part(samples, part))
-        left_out.append(problems)
-        sources[choice.label] = Source(manifest.loader, root, manifest.structures)
+        left_out += [problems, _unused(samples, choice, profile.data[task])]
+        sources[choice.label] = Source(manifest.loader, root, structures_of(manifest, root))
     samples = pd.concat(tables, ignore_index=True)
     data = profile.data[task]
     cache_folder = folder / "cache"
@@ -55,8 +56,8 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
         folder / "constants.json",
         {
             "normalise": training_constants(cache.images, rows),
-            "structures": list(manifests[data.label].structures),
-            "label_maps": {label: list(manifest.structures) for label, manifest in manifests.items()},
+            "structures": list(sources[data.label].structures),
+            "label_maps": {label: list(source.structures) for label, source in sources.items()},
             "merge": {label: manifest.merge for label, manifest in manifests.items()},
             "titles": {label: manifest.title for label, manifest in manifests.items()},
             "sets": {choice.label: choice.set for choice, _ in _choices(profile, task)},
@@ -129,8 +130,23 @@ def _in_part(samples: pd.DataFrame, part: str) -> pd.DataFrame:
     if part == "pretext":  # its labels, if it has any, are not looked at
         return samples.assign(split="pretext", has_label=False, label=pd.array([pd.NA] * len(samples), dtype="Int8"))
     if part == "external":
+        samples = as_external(samples)
         return samples[samples["has_label"]].assign(split="external").reset_index(drop=True)
-    return samples.assign(split=pd.NA)
+    return samples[at_home(samples)].assign(split=pd.NA).reset_index(drop=True)
+
+
+def own_samples(samples: pd.DataFrame, data: TaskData) -> pd.DataFrame:
+    """Samples of a listed set that a task splits: those that its profile chooses, without those given as external."""
+    return _in_part(_chosen(samples, data), "own")
+
+
+def _unused(samples: pd.DataFrame, choice: SetChoice, data: TaskData) -> pd.DataFrame:
+    """Samples that a set gives as external, where the profile names no external set in which they would be tested."""
+    away = samples[~at_home(samples)]
+    if choice is not data or any(external.set == choice.set for external in data.external_sets):
+        away = away.head(0)
+    reason = "given as external, but the profile's external_sets do not name this set"
+    return pd.DataFrame({"sample_id": away["sample_id"], "path": away["image"], "reason": reason})
 
 
 def check_readable(samples: pd.DataFrame, rows: pd.DataFrame, problems: pd.DataFrame) -> None:
@@ -150,16 +166,25 @@ def _split(profile: Profile, task: str, samples: pd.DataFrame, rows: pd.DataFram
     samples = samples[samples["sample_id"].isin(first.index)].reset_index(drop=True)
     samples["content_hash"] = samples["sample_id"].map(first["content_hash"])
     data = profile.data[task]
+    own = samples["split"].isna()
+    samples.loc[own, "split"] = split_own(profile, task, samples[own])
+    if data.split in ("patient", "given"):
+        check_no_patient_crosses(samples)
+    return samples
+
+
+def split_own(profile: Profile, task: str, samples: pd.DataFrame) -> pd.Series:
+    """The split of a task's own samples as the profile asks for it; a split that cannot be made is a `ProfileError`."""
+    data = profile.data[task]
     options: dict[str, Any] = {"val": data.validation, "seed": derive_seed(profile.study_seed, "split", task)}
     if data.split != "published":
         options["test"] = data.test
     if task == "organs":
         options["stratify"] = ()
-    own = samples["split"].isna()
-    samples.loc[own, "split"] = SPLITS[data.split](samples[own], **options)
-    if data.split == "patient":
-        check_no_patient_crosses(samples)
-    return samples
+    try:
+        return SPLITS[data.split](samples, **options)
+    except (ValueError, KeyError) as error:
+        raise ProfileError(f"data.{task}: {error.args[0] if error.args else error}") from error
 
 
 def _settings(profile: Profile, task: str) -> XRaySettings | CTSettings:

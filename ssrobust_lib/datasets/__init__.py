@@ -15,6 +15,7 @@ from ssrobust_lib.datasets import (  # noqa: F401 (register)
     btcv,
     cad_pe,
     chaos,
+    classification_csv,
     decathlon,
     exact09,
     kermany,
@@ -54,6 +55,7 @@ __all__ = [
     "index_samples",
     "read_image",
     "read_label",
+    "structures_of",
 ]
 
 
@@ -82,6 +84,14 @@ def index_samples(manifest: "Manifest", root: Path, **options: Any) -> tuple[pd.
         exclude={case.sample: f"{case.reason} ({case.source})" for case in manifest.known_bad},
         **{**manifest.loader_options, **options},
     )
+
+
+def structures_of(manifest: "Manifest", root: Path) -> tuple[str, ...]:
+    """Structures of a CT set in the order in which label maps count them (1..K).
+
+    They are the manifest's; where a manifest of one's own names none, those that the folder itself names.
+    """
+    return manifest.structures or LOADERS[manifest.loader].structures(Path(root))
 
 
 def read_image(loader: str, root: Path, row: Row) -> XRay | Volume:

@@ -94,6 +94,12 @@ class DecathlonLoader(Loader):
     name = "decathlon"
     kind = "ct"
 
+    def needed_files(self, **options: Any) -> list[str]:
+        return [INDEX]
+
+    def structures(self, root: Path) -> tuple[str, ...]:
+        return tuple(label_values(Path(root)))
+
     def list_images(self, root: Path, **options: Any) -> list[dict[str, Any]]:
         metadata, index = self._metadata(root), _load_index(root)
         images = []

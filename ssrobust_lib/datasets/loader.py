@@ -5,6 +5,7 @@ scan), an `XRay` or a `Volume` per row, and for CT the label map. Sets of the pa
 them.
 """
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,20 @@ class UnreadableImageError(ValueError):
 
 class LayoutError(ValueError):
     """A folder that is not laid out as the loader expects; the message says what is missing and where."""
+
+
+class OptionError(ValueError):
+    """An option of a loader that cannot be meant.
+
+    Parameters
+    ----------
+    location : path of the value among the options, e.g. ("columns", "patient")
+    message : what was expected, what came, what to do
+    """
+
+    def __init__(self, location: tuple[str | int, ...], message: object) -> None:
+        super().__init__(str(message))
+        self.location = location
 
 
 @dataclass(frozen=True)
@@ -73,6 +88,26 @@ class Loader(ABC):
 
     name: str
     kind: Literal["xray", "ct"]
+    # whether it reads images of the user's own, in a layout that no publisher prescribes
+    reads_own_images: bool = False
+    # whether what it leaves out although it is there is left out by a rule of selection, and no fault of the folder
+    leaves_out_by_rule: bool = False
+
+    def option_names(self) -> list[str]:
+        """Names of the loader's own options: the keywords that its `list_images` spells out."""
+        parameters = inspect.signature(self.list_images).parameters.values()
+        return [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+
+    def check_options(self, **options: Any) -> None:  # noqa: B027 (most loaders have nothing to refuse)
+        """Raise `OptionError` for values that the loader cannot work with; opens no file."""
+
+    def needed_files(self, **options: Any) -> list[str]:
+        """Patterns, relative to the set's folder, that must each match a file; for manifests that state no layout."""
+        return ["*"]
+
+    def structures(self, root: Path) -> tuple[str, ...]:
+        """Structures that the folder itself names, in the order of their values; empty where it names none."""
+        return ()
 
     @abstractmethod
     def list_images(self, root: Path, **options: Any) -> list[dict[str, Any]]:
@@ -187,6 +222,27 @@ LOADERS: Registry[Loader] = Registry("data-set loader")
 def relative(path: Path, root: Path) -> str:
     """Path below `root` with forward slashes, as the samples table stores it."""
     return path.relative_to(root).as_posix()
+
+
+def find_folder(root: Path, markers: Sequence[str], depth: int = 3) -> Path:
+    """The uppermost folder at or below `root` that holds one of the markers; `root` itself where none does.
+
+    Archives unpack into a folder of their own, or two; a user need not move what lies in them.
+
+    Parameters
+    ----------
+    root : the set's folder
+    markers : files or folders, relative, of which one must be there
+    depth : levels below `root` that are looked at
+    """
+    level = [Path(root)]
+    for _ in range(depth + 1):
+        for folder in level:
+            if any((folder / marker).exists() for marker in markers):
+                return folder
+        below = (path for folder in level if folder.is_dir() for path in sorted(folder.iterdir()))
+        level = [path for path in below if path.is_dir() and not path.name.startswith((".", "__"))]
+    return Path(root)
 
 
 def series_files(folder: Path) -> list[Path]:

@@ -6,16 +6,33 @@ data root. An error names the file, the line and the field. Sets of the paper's 
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ValidationError
 
-from ssrobust_lib.datasets.loader import LOADERS
-from ssrobust_lib.registry import unknown_name
+from ssrobust_lib.datasets.manifest_schema import COUNTS, NOT_STATED, DownloadFile, KnownBad, Layout, Manifest
+from ssrobust_lib.registry import UnknownNameError, unknown_name
 
 FOLDER = Path(__file__).resolve().parents[2] / "data_manifests"
-NOT_STATED = "not stated"
+
+__all__ = [
+    "COUNTS",
+    "FOLDER",
+    "NOT_STATED",
+    "DataFolderError",
+    "DownloadFile",
+    "KnownBad",
+    "Layout",
+    "Manifest",
+    "ManifestError",
+    "count_report",
+    "is_own",
+    "load_manifest",
+    "locate",
+    "manifests",
+    "set_folder",
+]
 
 
 class ManifestError(ValueError):
@@ -24,108 +41,6 @@ class ManifestError(ValueError):
 
 class DataFolderError(FileNotFoundError):
     """A set's folder that is missing, empty or laid out otherwise; the message says what to do."""
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
-
-
-class Layout(_Strict):
-    """How the set lies on disk: in words, as patterns of which all must match a file, and how that is known."""
-
-    text: str = Field(min_length=1)
-    files: tuple[str, ...] = Field(min_length=1)
-    verified: str = Field(min_length=1)
-
-
-class DownloadFile(_Strict):
-    """One file of an open set: where it lies, how large it is, and how to unpack it."""
-
-    address: str = Field(pattern=r"^https://")
-    name: str = Field(min_length=1)
-    bytes: int | None = None
-    md5: str | None = None
-    sha256: str | None = None
-    unpack: Literal["zip", "tar", "gzip", "none"] = "none"
-    into: str = ""
-
-
-class KnownBad(_Strict):
-    """A case that is left out, by its own name, with the reason and who says so."""
-
-    sample: str
-    reason: str = Field(min_length=1)
-    source: str = Field(min_length=1)
-
-
-class Manifest(_Strict):
-    """One data set. Every text field that nobody knows says 'not stated'."""
-
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$")
-    title: str = Field(min_length=1)
-    kind: Literal["xray", "ct"]
-    loader: str
-    loader_options: dict[str, Any] = Field(default_factory=dict)
-    # default folder name below the data root
-    folder: str = Field(min_length=1)
-    version: str = Field(min_length=1)
-    licence: str = Field(min_length=1)
-    terms: str = Field(min_length=1)
-    # key in the book's bibliography
-    citation: str = Field(min_length=1)
-    # how to get the set, step by step
-    access: Literal["open", "account", "registration", "agreement"] = "open"
-    get: str = Field(min_length=1)
-    # open sets only
-    files: tuple[DownloadFile, ...] = ()
-    # who published the checksums above
-    checksums_source: str = NOT_STATED
-    layout: Layout
-    # structure or class -> its value in the set's files
-    labels: dict[str, int] = Field(default_factory=dict)
-    # structures that are scored as one
-    merge: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    # as published: images, patients, labelled, positive
-    counts: dict[str, int] = Field(default_factory=dict)
-    # published split -> what it is, in words
-    splits: dict[str, str] = Field(default_factory=dict)
-    known_bad: tuple[KnownBad, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    @field_validator("loader")
-    @classmethod
-    def _known_loader(cls, loader: str) -> str:
-        if loader not in LOADERS:
-            raise ValueError(str(unknown_name("data-set loader", loader, LOADERS.names())))
-        return loader
-
-    @field_validator("counts")
-    @classmethod
-    def _known_counts(cls, counts: dict[str, int]) -> dict[str, int]:
-        for what, count in counts.items():
-            if what not in COUNTS:
-                raise ValueError(str(unknown_name("count", what, list(COUNTS))))
-            if count < 0:
-                raise ValueError(f"{what} must not be negative, got {count}")
-        return counts
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> "Manifest":
-        if self.kind != LOADERS[self.loader].kind:
-            raise ValueError(f"kind is {self.kind}, but the loader {self.loader} reads {LOADERS[self.loader].kind}")
-        for merged, parts in self.merge.items():
-            for part in parts:
-                if part not in self.labels:
-                    raise ValueError(f"merge: {merged}: {unknown_name('structure', part, list(self.labels))}")
-        return self
-
-    @property
-    def structures(self) -> tuple[str, ...]:
-        """Structures of a CT set in the order in which label maps count them (1..K); empty where it has none."""
-        return tuple(self.labels) if self.kind == "ct" else ()
-
-
-COUNTS = ("images", "patients", "labelled", "positive")
 
 
 def manifests() -> dict[str, Manifest]:
@@ -138,7 +53,8 @@ def load_manifest(name_or_path: str | Path) -> Manifest:
 
     Parameters
     ----------
-    name_or_path : name of a set in `data_manifests`, or the path of a YAML file
+    name_or_path : name of a set in `data_manifests`, or the path of a YAML file of one's own, which is called like
+        the set
 
     Raises
     ------
@@ -147,16 +63,60 @@ def load_manifest(name_or_path: str | Path) -> Manifest:
     ManifestError
         For a file that is missing, not YAML, or breaks the schema.
     """
-    path = Path(name_or_path)
+    path = Path(name_or_path).expanduser()
     if path.suffix not in (".yaml", ".yml"):
         path = FOLDER / f"{name_or_path}.yaml"
         if not path.is_file():
             known = sorted(file.stem for file in FOLDER.glob("*.yaml"))
-            raise unknown_name("data set", str(name_or_path), known)
+            hint = " A manifest of your own is given by its path, which ends in .yaml."
+            raise UnknownNameError(str(unknown_name("data set", str(name_or_path), known)) + hint)
+    tree, content = _read_fields(path)
+    content.setdefault("name", path.stem)
+    try:
+        manifest = Manifest.model_validate(content)
+    except ValidationError as error:
+        problems = "\n".join(_problem(path, tree, dict(problem)) for problem in error.errors())
+        raise ManifestError(problems) from error
+    if manifest.name != path.stem:
+        line = _line_of(tree, ("name",))
+        raise ManifestError(
+            f"{path}: line {line}, field name: expected {path.stem!r}, the file's own name, got {manifest.name!r}"
+        )
+    return manifest.read_from(path.resolve())
+
+
+def _problem(path: Path, tree: yaml.Node, problem: dict[str, Any]) -> str:
+    """One fault in words: file, line, field, what was expected and what came."""
+    raised = problem.get("ctx", {}).get("error")
+    location = (*problem["loc"], *getattr(raised, "location", ()))
+    got = ""
+    if raised is None and problem["type"] not in ("missing", "extra_forbidden"):
+        got = f", got {problem['input']!r}"
+    field = ".".join(map(str, location)) or "(the whole)"
+    what = problem["msg"].removeprefix("Value error, ")
+    if location == ("name",) and problem["type"] == "string_pattern_mismatch":
+        what = "expected lower-case letters, digits and _ (a set is called like its manifest: rename the file)"
+    if problem["type"] == "extra_forbidden":
+        what = str(unknown_name("field", location[-1], _fields_beside(location)))
+    return f"{path}: line {_line_of(tree, location)}, field {field}: {what}{got}"
+
+
+def _fields_beside(location: Sequence[str | int]) -> list[str]:
+    """Fields that the schema knows in the block that holds the unknown one."""
+    blocks: dict[str, type[BaseModel]] = {"layout": Layout, "files": DownloadFile, "known_bad": KnownBad}
+    block = blocks.get(str(location[0]), Manifest) if len(location) > 1 else Manifest
+    return list(block.model_fields)
+
+
+def _read_fields(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
+    """The file's YAML nodes, which know their lines, and its content."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ManifestError(f"{path}: cannot be read ({error.strerror}): give a set's name or a YAML file") from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ManifestError(f"{path}: line {line}: not UTF-8 text: save it as UTF-8") from error
     try:
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
         content = yaml.safe_load(text)
@@ -167,19 +127,7 @@ def load_manifest(name_or_path: str | Path) -> Manifest:
     if not isinstance(tree, yaml.MappingNode):
         raise ManifestError(f"{path}: line 1: expected fields (name: value), found {type(content).__name__}")
     _refuse_repeated_fields(path, tree)
-    try:
-        manifest = Manifest.model_validate(content)
-    except ValidationError as error:
-        problems = [
-            f"line {_line_of(tree, problem['loc'])}, field {'.'.join(map(str, problem['loc'])) or '(the whole)'}: "
-            f"{problem['msg'].removeprefix('Value error, ')}"
-            for problem in error.errors()
-        ]
-        raise ManifestError(f"{path}: " + f"\n{path}: ".join(problems)) from error
-    if path.parent == FOLDER and manifest.name != path.stem:
-        line = _line_of(tree, ("name",))
-        raise ManifestError(f"{path}: line {line}, field name: expected {path.stem!r}, the file's own name")
-    return manifest
+    return tree, content
 
 
 def _refuse_repeated_fields(path: Path, node: yaml.Node) -> None:
@@ -213,24 +161,26 @@ def _line_of(node: yaml.Node, location: Sequence[str | int]) -> int:
     return line
 
 
-def locate(manifest: Manifest, data_root: str | Path) -> Path:
-    """Find a set's folder below the data root and make sure that its layout is the expected one.
+def locate(manifest: Manifest, data_root: str | Path | None) -> Path:
+    """Find a set's folder and make sure that its layout is the expected one.
+
+    The folder of a manifest of one's own is looked for beside that file first, then below the data root.
 
     Parameters
     ----------
     manifest : of the set
-    data_root : the folder that holds the sets' folders
+    data_root : the folder that holds the sets' folders; None where there is none
 
     Returns
     -------
-    `data_root / manifest.folder`
+    the set's folder, absolute where the data root is
 
     Raises
     ------
     DataFolderError
         If the folder is missing or empty, or a pattern of the layout matches no file there.
     """
-    root = Path(data_root).expanduser() / manifest.folder
+    root = set_folder(manifest, data_root)
     how = f"How to get {manifest.title}: {manifest.get}"
     expected = f"Expected: {', '.join(manifest.layout.files)}"
     if not root.is_dir():
@@ -245,6 +195,31 @@ def locate(manifest: Manifest, data_root: str | Path) -> Path:
             f"Found there: {_listing(root)}. {how}"
         )
     return root
+
+
+def is_own(manifest: Manifest) -> bool:
+    """Whether a manifest was read from a file of the user's own rather than from `data_manifests`."""
+    return manifest.file is not None and manifest.file.parent != FOLDER
+
+
+def set_folder(manifest: Manifest, data_root: str | Path | None) -> Path:
+    """Where a set's folder is, or would have to be; looks at no file in it.
+
+    Raises
+    ------
+    DataFolderError
+        If no data root is given and the manifest is not one of the user's own that knows its folder.
+    """
+    folder, file = Path(manifest.folder).expanduser(), manifest.file
+    if folder.is_absolute():
+        return folder
+    if file is not None and is_own(manifest) and ((file.parent / folder).is_dir() or data_root is None):
+        return (file.parent / folder).resolve()
+    if data_root is None:
+        raise DataFolderError(
+            f"{manifest.name}: no folder is named in which to look for {manifest.folder}/ ({manifest.title})"
+        )
+    return Path(data_root).expanduser() / folder
 
 
 def _listing(folder: Path, n: int = 6) -> str:

@@ -5,8 +5,10 @@ here) and `stage_2_train_images/<patientId>.dcm`. Out: one sample per patient, p
 sex and age stand in the DICOM headers alone; they come with the decoded image, so that listing 26,684 patients reads
 two small tables only.
 
-The option ``unit="label_row"`` lists the label table's rows instead, as the paper's counts suggest it did: an image
-with three boxes is then three samples, which a split by row spreads over training and test.
+The option ``images="test"`` lists the 3,000 images of the stage-2 test set instead (`stage_2_test_images/*.dcm`), which
+have no public labels: images for a pretext task. The option ``unit="label_row"`` lists the label table's rows, as the
+paper's counts suggest it did: an image with three boxes is then three samples, which a split by row spreads over
+training and test.
 """
 
 from collections.abc import Mapping
@@ -16,30 +18,43 @@ from typing import Any
 import pandas as pd
 
 from ssrobust_lib.datasets.formats import read_dicom
-from ssrobust_lib.datasets.loader import LOADERS, LayoutError, Loader, Row, XRay
+from ssrobust_lib.datasets.loader import LOADERS, LayoutError, Loader, OptionError, Row, XRay, find_folder, relative
 from ssrobust_lib.registry import unknown_name
 
 IMAGES = "stage_2_train_images"
+TEST_IMAGES = "stage_2_test_images"
 LABELS = "stage_2_train_labels.csv"
 CLASSES = "stage_2_detailed_class_info.csv"
+SUBMISSION = "stage_2_sample_submission.csv"
 UNITS = ("patient", "label_row")
+PARTS = ("train", "test")
 
 
 class RsnaLoader(Loader):
-    """RSNA stage 2 as Kaggle delivers it; the 3,000 stage-2 test images have no public labels and are not listed."""
+    """RSNA stage 2 as Kaggle delivers it, in the root or in a folder below it."""
 
     name = "rsna"
     kind = "xray"
 
-    def list_images(self, root: Path, *, unit: str = "patient", **options: Any) -> list[dict[str, Any]]:
-        if unit not in UNITS:
-            raise unknown_name("unit of an RSNA sample", unit, list(UNITS))
-        rows = read_table(root / LABELS, ("patientId", "Target"))
+    def check_options(self, **options: Any) -> None:
+        for option, known in (("unit", UNITS), ("images", PARTS)):
+            if options.get(option, known[0]) not in known:
+                raise OptionError((option,), unknown_name(f"value of {option}", options[option], list(known)))
+
+    def list_images(
+        self, root: Path, *, unit: str = "patient", images: str = "train", **options: Any
+    ) -> list[dict[str, Any]]:
+        self.check_options(unit=unit, images=images)
+        return self._unlabelled(root) if images == "test" else self._labelled(root, unit)
+
+    def _labelled(self, root: Path, unit: str) -> list[dict[str, Any]]:
+        top = find_folder(root, (LABELS,))
+        rows = read_table(top / LABELS, ("patientId", "Target"))
         if not rows["Target"].isin([0, 1]).all():
             found = sorted(rows["Target"].unique(), key=str)
-            raise LayoutError(f"{root / LABELS}: Target must be 0 or 1, found {found[:5]}")
-        classes = self._classes(root)
-        present = {path.stem for path in (root / IMAGES).glob("*.dcm")}
+            raise LayoutError(f"{top / LABELS}: Target must be 0 or 1, found {found[:5]}")
+        classes = self._classes(top)
+        present = {path.stem for path in (top / IMAGES).glob("*.dcm")}
         if unit == "patient":
             targets = rows.groupby("patientId", sort=True)["Target"].max()
             samples = [(str(patient), str(patient), int(target)) for patient, target in targets.items()]
@@ -53,13 +68,34 @@ class RsnaLoader(Loader):
             {
                 "sample_id": sample,
                 "patient_id": patient,
-                "image": f"{IMAGES}/{patient}.dcm",
+                "image": relative(top / IMAGES / f"{patient}.dcm", root),
                 "label": target,
                 "has_label": True,
                 "detailed_class": classes.get(patient, ""),
                 "left_out": None if patient in present else f"in {LABELS}, but {IMAGES} has no such file",
             }
             for sample, patient, target in samples
+        ]
+
+    def _unlabelled(self, root: Path) -> list[dict[str, Any]]:
+        """Images of the stage-2 test set; those that the sample submission names and the folder lacks are left out."""
+        top = find_folder(root, (TEST_IMAGES,))
+        present = {path.stem for path in (top / TEST_IMAGES).glob("*.dcm")}
+        if not present:
+            raise LayoutError(f"{top / TEST_IMAGES} holds no .dcm file: the unlabelled images of stage 2 lie there")
+        named: set[str] = set()
+        if (top / SUBMISSION).is_file():
+            named = set(read_table(top / SUBMISSION, ("patientId",))["patientId"].astype(str))
+        return [
+            {
+                "sample_id": patient,
+                "patient_id": patient,
+                "image": relative(top / TEST_IMAGES / f"{patient}.dcm", root),
+                "label": None,
+                "has_label": False,
+                "left_out": None if patient in present else f"in {SUBMISSION}, but {TEST_IMAGES} has no such file",
+            }
+            for patient in sorted(present | named)
         ]
 
     def _classes(self, root: Path) -> Mapping[str, str]:

@@ -70,6 +70,7 @@ class VisceralLoader(Loader):
 
     name = "visceral"
     kind = "ct"
+    leaves_out_by_rule = True
 
     def list_images(
         self,

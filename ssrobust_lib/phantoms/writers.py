@@ -16,12 +16,16 @@ from ssrobust_lib.phantoms.ct_files import (
     write_luna16_phantoms,
     write_visceral_phantoms,
 )
-from ssrobust_lib.phantoms.xray_files import write_rsna_phantoms
+from ssrobust_lib.phantoms.xray_files import write_rsna_phantoms, write_rsna_test_phantoms
+from ssrobust_lib.phantoms.xray_pictures import write_kermany_phantoms, write_nih_phantoms
 from ssrobust_lib.registry import Registry
 
 PHANTOM_WRITERS: Registry[Callable[..., Any]] = Registry("phantom set")
 _WRITERS: dict[str, Callable[..., Any]] = {
     "rsna": write_rsna_phantoms,
+    "rsna_test": write_rsna_test_phantoms,
+    "kermany": write_kermany_phantoms,
+    "nih": write_nih_phantoms,
     "visceral": write_visceral_phantoms,
     "kits19": write_kits19_phantoms,
     "luna16": write_luna16_phantoms,

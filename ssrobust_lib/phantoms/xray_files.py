@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 VERSION = 1  # of the anatomy and the files; a change of either makes old folders stale
 IMAGES = "stage_2_train_images"
+TEST_IMAGES = "stage_2_test_images"
 LABELS = "stage_2_train_labels.csv"
 CLASSES = "stage_2_detailed_class_info.csv"
+SUBMISSION = "stage_2_sample_submission.csv"
 LABEL_COLUMNS = ("patientId", "x", "y", "width", "height", "Target")
 LARGEST = 4096
 JPEG_QUALITY = 92
@@ -61,12 +63,33 @@ def write_rsna_phantoms(
     DirectoryTakenError, OSError
         As sets.build_set does: the folder holds other files, or a file cannot be written.
     """
+    options = _options("rsna", n_patients, size, seed)
+    return build_set(root, options, _write_patient, _write_tables, workers=workers, progress=progress)
+
+
+def write_rsna_test_phantoms(
+    root: Path | str,
+    *,
+    n_patients: int,
+    size: int,
+    seed: int,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> Path:
+    """Write the unlabelled images of RSNA's stage-2 test set, of other patients than those of `write_rsna_phantoms`.
+
+    `stage_2_test_images/<patientId>.dcm` and `stage_2_sample_submission.csv`. Parameters and errors as there.
+    """
+    options = _options("rsna_test", n_patients, size, derive_seed(seed, "rsna_test"))
+    return build_set(root, options, _write_test_patient, _write_submission, workers=workers, progress=progress)
+
+
+def _options(name: str, n_patients: int, size: int, seed: int) -> Options:
     if n_patients < 1:
         raise ValueError(f"expected n_patients of 1 or more, got {n_patients}")
     if not SMALLEST <= size <= LARGEST:
         raise ValueError(f"expected a size between {SMALLEST} and {LARGEST} pixels, got {size}")
-    options = {"set": "rsna", "version": VERSION, "n_scans": n_patients, "size": size, "seed": seed}
-    return build_set(root, options, _write_patient, _write_tables, workers=workers, progress=progress)
+    return {"set": name, "version": VERSION, "n_scans": n_patients, "size": size, "seed": seed}
 
 
 def patient_id(seed: int, index: int) -> str:
@@ -77,17 +100,35 @@ def patient_id(seed: int, index: int) -> str:
 
 def _write_patient(folder: Path, index: int, options: Options) -> Rows:
     """Write one radiograph; return its label rows, each with the patient's class."""
+    name, patient, film = _write_film(folder / IMAGES, index, options)
+    target = int(patient.positive)
+    boxes: list[tuple[Any, ...]] = [tuple(float(v) for v in box) for box in film.boxes] or [("", "", "", "")]
+    return [{**dict(zip(LABEL_COLUMNS, (name, *box, target), strict=True)), "class": patient.category} for box in boxes]
+
+
+def _write_test_patient(folder: Path, index: int, options: Options) -> Rows:
+    name, _, _ = _write_film(folder / TEST_IMAGES, index, options)
+    return [{"patientId": name}]
+
+
+def _write_film(folder: Path, index: int, options: Options) -> tuple[str, Patient, Film]:
+    """Write one radiograph as DICOM; return its patientId, who is on it, and the film."""
     seed, size = int(options["seed"]), int(options["size"])
     patient = draw_patient(seed, index)
     film = render(patient, seed, size)
     name = patient_id(seed, index)
-    (folder / IMAGES).mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
     buffer = BytesIO()
     dicom_of(patient, film, name).save_as(buffer, enforce_file_format=True)
-    (folder / IMAGES / f"{name}.dcm").write_bytes(buffer.getvalue())
-    target = int(patient.positive)
-    boxes: list[tuple[Any, ...]] = [tuple(float(v) for v in box) for box in film.boxes] or [("", "", "", "")]
-    return [{**dict(zip(LABEL_COLUMNS, (name, *box, target), strict=True)), "class": patient.category} for box in boxes]
+    (folder / f"{name}.dcm").write_bytes(buffer.getvalue())
+    return name, patient, film
+
+
+def _write_submission(folder: Path, options: Options, rows: list[Rows]) -> None:
+    """Write the sample submission, which names every test image with an arbitrary box."""
+    names = sorted(row["patientId"] for patient in rows for row in patient)
+    lines = ["patientId,PredictionString", *(f"{name},0.5 0 0 100 100" for name in names)]
+    (folder / SUBMISSION).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _write_tables(folder: Path, options: Options, rows: list[Rows]) -> None:

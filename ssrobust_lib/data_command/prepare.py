@@ -1,0 +1,98 @@
+"""`ssrobust data prepare`: decode and preprocess a whole set once, before a run needs it.
+
+In: a manifest, the data root, and a profile whose preprocessing is used. Out: the folder of the decoded
+images, which every run with the same preprocessing finds again, and what cannot be decoded.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ssrobust_lib.data_command import DataCommandError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ssrobust_lib.config import Profile
+    from ssrobust_lib.datasets.manifest import Manifest
+    from ssrobust_lib.preprocessing import CTSettings, XRaySettings
+
+TASKS = {"xray": "pneumonia", "ct": "organs"}
+
+
+class PrepareError(DataCommandError):
+    """Preprocessing that is not stated or does not fit the set; the message says what to give."""
+
+
+def settings_for(
+    kind: str,
+    profile: "Profile",
+    *,
+    size: int | None = None,
+    pixel_mm: float | None = None,
+    slice_mm: float | None = None,
+    window_hu: tuple[float, float] | None = None,
+) -> "XRaySettings | CTSettings":
+    """Preprocessing of a profile's task for a kind of images, with single values replaced.
+
+    Parameters
+    ----------
+    kind : xray or ct
+    profile : its task pneumonia (xray) or organs (ct) is followed
+    size, pixel_mm, slice_mm, window_hu : win over the profile; the last three are for CT
+
+    Raises
+    ------
+    PrepareError
+        If the profile has no such task and the values given are not enough, a value is for the other kind of images,
+        or out of range.
+    """
+    from ssrobust_lib.preprocessing import CTSettings, XRaySettings
+
+    data = profile.data.get(TASKS[kind])
+    size = size or (data.image_size if data else None)
+    try:
+        if kind == "xray":
+            if pixel_mm or slice_mm or window_hu:
+                raise PrepareError("--pixel-mm, --slice-mm and --window are for CT; X-rays take --size alone")
+            if size is None:
+                raise _lacking(profile, kind, "--size")
+            return XRaySettings(size=size)
+        pixel_mm = pixel_mm or (data.pixel_mm if data else None)
+        slice_mm = slice_mm or (data.slice_mm if data else None)
+        window_hu = window_hu or (data.window_hu if data else None)
+        if size is None or pixel_mm is None or window_hu is None:
+            raise _lacking(profile, kind, "--size, --pixel-mm and --window")
+        return CTSettings(size=size, pixel_mm=pixel_mm, slice_mm=slice_mm, window_hu=window_hu)
+    except ValueError as error:
+        raise PrepareError(str(error)) from error
+
+
+def _lacking(profile: "Profile", kind: str, options: str) -> PrepareError:
+    return PrepareError(
+        f"the profile {profile.name!r} has no task {TASKS[kind]}, whose preprocessing {kind} images take: name another "
+        f"with --profile, or give {options}"
+    )
+
+
+def prepare(
+    manifest: "Manifest", data_root: Path | None, settings: "XRaySettings | CTSettings", *, workers: int = 1
+) -> "tuple[Path, pd.DataFrame]":
+    """Decode what is not yet decoded of a set.
+
+    Returns
+    -------
+    folder : where the decoded images are
+    problems : sample_id, path, reason of what cannot be decoded
+
+    Raises
+    ------
+    DataFolderError, LayoutError
+        If the set is not there or laid out otherwise.
+    CacheError
+        If the preprocessing is not for the set's kind of images, or the cache cannot be written.
+    """
+    from ssrobust_lib.datasets.cache import prepare_set, problems_of
+    from ssrobust_lib.datasets.manifest import locate
+
+    folder = prepare_set(manifest, locate(manifest, data_root), settings, workers=workers, progress=True)
+    return folder, problems_of(folder)
