@@ -24,7 +24,7 @@ def bundled(name: str) -> Path:
 def save_dicom(
     path: Path, pixels: np.ndarray, elements: dict[str, Any], *, syntax: str = EXPLICIT, bits: int | None = None
 ) -> Path:
-    """Write grey pixels (rows, columns) or (frames, rows, columns) with any elements, in any syntax that can be written.
+    """Write grey pixels (rows, columns) or (frames, rows, columns) with any elements, in any syntax that has a writer.
 
     `elements` go over the ones made here; None leaves one out.
     """

@@ -1,6 +1,6 @@
 """A fuzzer of the readers: valid files of every format, damaged at random, must be read or refused with a reason.
 
-``python tests/fuzz.py COUNT [SEED]`` damages COUNT files in a process of its own, which is started again where a decoder
+``python tests/fuzz.py COUNT [SEED]`` damages COUNT files in a process of its own, started again where a decoder
 kills it, and prints what went wrong. File number k depends on (SEED, k) alone, so that a finding can be made again
 with ``damaged(seeds, SEED, k)``. `test_formats_fuzz.py` runs a few hundred by default and thousands with ``-m slow``.
 

@@ -74,6 +74,7 @@ def test_values_are_spread_over_all_that_the_bits_can_hold(tmp_path: Path, synta
 
 @pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
 @pytest.mark.parametrize(("centre", "width"), [(800.0, 500.0), (0.0, 4000.0), (1000.5, 1.5)])
+@pytest.mark.filterwarnings("ignore:overflow")  # in pydicom
 def test_a_window_is_applied_as_pydicom_does(tmp_path: Path, function: str, centre: float, width: float) -> None:
     import pydicom
     from pydicom.pixels import apply_modality_lut, apply_windowing

@@ -100,6 +100,13 @@ def test_a_tilted_gantry_is_read_with_the_distance_between_slices(tmp_path: Path
         read_dicom_series(write_ct_series(tmp_path, HU, directions=tilted))
 
 
+def test_slices_that_an_anonymiser_gave_a_series_each_are_one_stack(tmp_path: Path) -> None:
+    files = write_ct_series(tmp_path, HU)
+    for k, path in enumerate(files):
+        moved(path.rename(path.with_suffix("")), SeriesInstanceUID=f"1.2.{k}")  # EXACT09's names have no suffix, either
+    np.testing.assert_array_equal(read_dicom_series([path.with_suffix("") for path in files]).hu, HU)
+
+
 def moved(path: Path, **elements: Any) -> None:
     import pydicom
 
@@ -117,10 +124,10 @@ def test_what_makes_no_stack_is_named(tmp_path: Path) -> None:
         read_dicom_series([file for k, file in enumerate(files) if k != 2])
     with pytest.raises(UnreadableImageError, match="i0002.dcm and i0002.dcm lie at one place"):
         read_dicom_series([*files, files[2]])
-    moved(files[1], SeriesInstanceUID="9.9")
-    with pytest.raises(UnreadableImageError, match=r"2 series \(4 of 1.2.3, 1 of 9.9\); give the files of one"):
+    moved(files[1], SeriesInstanceUID="9.9", PixelSpacing=[2.0, 2.0])
+    with pytest.raises(UnreadableImageError, match=r"spacing.*; the files are of 2 series \(4 of 1.2.3, 1 of 9.9\)"):
         read_dicom_series(files)
-    moved(files[1], SeriesInstanceUID="1.2.3", PixelSpacing=[2.0, 2.0])
+    moved(files[1], SeriesInstanceUID="1.2.3")
     with pytest.raises(UnreadableImageError, match="i0001.dcm has another pixel spacing than i0000.dcm"):
         read_dicom_series(files)
     moved(files[1], PixelSpacing=[2.0, 1.5], ImageOrientationPatient=[1, 0, 0, 0, 0, -1])

@@ -1,4 +1,4 @@
-"""NIfTI, MetaImage and NRRD: the same voxels as nibabel and SimpleITK read, and nothing that a header should not get."""
+"""NIfTI, MetaImage and NRRD: the voxels that nibabel and SimpleITK read, and nothing that a header should not get."""
 
 import bz2
 import gzip
@@ -237,8 +237,9 @@ def test_voxels_cut_short_or_changed_are_noticed(tmp_path: Path, suffix: str, co
         data.write_bytes(whole[:-6] + bytes([whole[-6] ^ 1]) + whole[-5:])
         with pytest.raises(UnreadableImageError, match=f"a.{suffix}"):
             read_metaimage(path)
+        return
     data.write_bytes(whole + bytes(2**20 + 1))
-    with pytest.raises(UnreadableImageError, match=f"a.{suffix}"):
+    with pytest.raises(UnreadableImageError, match=f"a.{suffix}: more than 1,048,576 bytes follow"):
         read_metaimage(path)
 
 
@@ -321,19 +322,18 @@ VOX_OFFSET, DIMENSIONS, DATATYPE, SLOPE, SROW = 108, 40, 70, 112, 280
     [
         ({DIMENSIONS: struct.pack("<4h", 3, 32767, 32767, 32767)}, "claims"),
         ({DIMENSIONS: struct.pack("<4h", 3, 10, 12, 9000)}, "2,160,352 bytes, .* cut short"),
-        ({DIMENSIONS: struct.pack("<4h", 3, 10, 12, -5)}, "a.nii"),
+        ({DIMENSIONS: struct.pack("<4h", 3, 10, 12, -5)}, "three axes"),
         ({DIMENSIONS: struct.pack("<8h", 7, 10, 12, 5, 1, 1, 3, 1)}, "three axes"),
         ({DIMENSIONS: struct.pack("<4h", 2, 10, 12, 5)}, "three axes"),
         ({DATATYPE: struct.pack("<2h", 128, 24)}, "voxels of type"),
         ({DATATYPE: struct.pack("<2h", 32, 64)}, "complex64"),
-        ({DATATYPE: struct.pack("<2h", 1536, 128)}, "voxels of type"),
-        ({DATATYPE: struct.pack("<2h", 999, 16)}, "a.nii"),
+        ({DATATYPE: struct.pack("<2h", 1536, 128)}, "float128|code 1536"),
+        ({DATATYPE: struct.pack("<2h", 999, 16)}, "code 999"),
         ({VOX_OFFSET: struct.pack("<f", 3e38)}, "the voxels at byte 3e"),
         ({VOX_OFFSET: struct.pack("<f", float("nan"))}, "the voxels at byte nan"),
         ({VOX_OFFSET: struct.pack("<f", 16)}, "the voxels at byte 16"),
         ({VOX_OFFSET: struct.pack("<f", -400)}, "the voxels at byte -400"),
         ({SLOPE: struct.pack("<2f", 1e30, 0)}, "no Hounsfield units"),
-        ({SLOPE: struct.pack("<2f", float("inf"), 0)}, "a.nii"),
         ({SROW: struct.pack("<f", float("nan"))}, "affine"),
         ({SROW: struct.pack("<4f", 0, 0, 0, 0)}, "voxels of"),
         ({344: b"ni1\0"}, "pair of files"),
@@ -347,9 +347,9 @@ def test_nifti_headers_that_are_wrong_are_named(
 ) -> None:
     path = tmp_path / "a.nii"
     path.write_bytes(pack(nifti_bytes(tmp_path / "whole.nii", changes)))
-    if pack is gzip.compress and "cut short" in reason:  # as much could be in the file; it is read, and ends too soon
-        reason = "the voxels end after 1,200 of 2,160,000 bytes"
-    with pytest.raises(UnreadableImageError, match=f"a.nii: .*{reason}"):
+    if pack is gzip.compress and "cut short" in reason:  # a gzip file of this size could hold half a megabyte
+        reason = "2,160,352 bytes, and the file can hold at most .* cut short"
+    with pytest.raises(UnreadableImageError, match=f"a.nii: .*({reason})"):
         read_nifti(path)
 
 

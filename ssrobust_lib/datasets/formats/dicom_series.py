@@ -2,7 +2,9 @@
 
 In: the files of one folder, in any order. Out: a `Volume`. Slices are sorted by their position along the normal of
 their plane, never by name or number, and the stack is refused where it has a gap, two slices at one place, or slices of
-several series. Geometry: PS3.3, C.7.6.2 (one slice a file) and C.7.6.16 (functional groups of an enhanced CT).
+several sizes or directions. Whether slices belong together is judged by where they lie: an anonymiser may have given
+each its own series identifier, which is then only part of the reason for a refusal. Geometry: PS3.3, C.7.6.2 (one slice
+a file) and C.7.6.16 (functional groups of an enhanced CT).
 """
 
 import math
@@ -124,10 +126,13 @@ def read_stack(files: Sequence[Path]) -> Stack:
                 size += path.stat().st_size
                 if size > MAX_SERIES_BYTES or len(slices) > MAX_FRAMES:
                     raise UnreadableImageError(f"{len(slices):,} slices of {size:,} bytes up to here: one series?")
-        if 1 < len(series) < len(files):  # an identifier of its own for every slice is an anonymiser's work (CHAOS)
+        try:
+            return _stacked(slices)
+        except UnreadableImageError as error:
+            if len(series) == 1:
+                raise
             shown = ", ".join(f"{count} of {uid or 'no series'}" for uid, count in series.most_common(4))
-            raise UnreadableImageError(f"files of {len(series)} series ({shown}); give the files of one")
-        return _stacked(slices)
+            raise UnreadableImageError(f"{error}; the files are of {len(series)} series ({shown})") from error
 
 
 def _folder(files: Sequence[Path]) -> Path:

@@ -138,7 +138,8 @@ def voxel_stream(volume: RawVolume) -> Iterator[Any]:
             stream = bz2.BZ2File(file)
         elif volume.encoding == "zlib":
             stream = io.BufferedReader(_Inflated(file), 2**20)
-        stream.seek(stream.tell() + volume.skipped)
+        if len(stream.read(volume.skipped)) < volume.skipped:
+            raise UnreadableImageError(f"{printable(volume.data.name)} has no {volume.skipped:,} bytes to skip")
         yield stream
 
 
