@@ -104,7 +104,8 @@ def write_chaos(root: Path) -> Path:
         for place, name in enumerate(sorted(names)):
             mask = Image.fromarray(liver[names.index(name)] * np.uint8(255))
             (mask.convert("1") if patient == "1" else mask).save(folder / "Ground" / f"liver_GT_{place:03d}.png")
-    write_slices(root / "Test_Sets" / "CT" / "3" / "DICOM_anon", body(seed=1), [f"i{k:04d},0000b.dcm" for k in range(6)])
+    test_names = [f"i{k:04d},0000b.dcm" for k in range(6)]
+    write_slices(root / "Test_Sets" / "CT" / "3" / "DICOM_anon", body(seed=1), test_names)
     write_slices(root / "Train_Sets" / "MR" / "2" / "T2SPIR" / "DICOM_anon", body(), [f"IMG{k}.dcm" for k in range(6)])
     return root
 

@@ -19,6 +19,7 @@ from ssrobust_lib.cells.data import labelled_ids, pretext_ids
 from ssrobust_lib.cells.trained import shared_structures
 from ssrobust_lib.comparisons import COLUMNS
 from ssrobust_lib.config import ProfileError
+from ssrobust_lib.registry import UnknownNameError
 from ssrobust_lib.study import Study
 from ssrobust_lib.training_state import CURVE_COLUMNS
 from ssrobust_lib.unit_scores import CLASSIFICATION_COLUMNS, SEGMENTATION_COLUMNS
@@ -376,6 +377,14 @@ def test_sets_with_sides_are_merged_on_both_sides_and_sets_without_a_common_stru
         "kidney": ([2, 3], [2, 1]),
         "liver": ([1], [3]),
     }
+    with_tumour = ["kidney", "tumour"]
+    assert shared_structures(own, merge, with_tumour, tumour="counted") == {"kidney": ([2, 3], [1, 2])}
+    assert shared_structures(own, merge, with_tumour, tumour="apart") == {"kidney": ([2, 3], [1])}
+    assert list(shared_structures(own, merge, [*with_tumour, "liver"])) == [
+        "kidney", "kidney_without_tumour", "liver", "liver_without_tumour",
+    ]  # fmt: skip
+    with pytest.raises(UnknownNameError, match="way with tumours 'count'"):
+        shared_structures(own, merge, with_tumour, tumour="count")
     with pytest.raises(ValueError, match=r"share no structure: liver, right_kidney, left_kidney and brain"):
         shared_structures(own, merge, ["brain"])
 

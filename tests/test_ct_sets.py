@@ -47,19 +47,7 @@ def test_chaos_scans_with_a_mask_too_few_are_left_out(tmp_path: Path) -> None:
     row = rows_of("chaos", tmp_path)["train_1"]
     (tmp_path / "Train_Sets/CT/1/Ground/liver_GT_002.png").unlink()
     assert "5 mask pictures for 6 slices" in LOADERS["chaos"].survey(tmp_path)[1]["reason"].iloc[0]
-    with pytest.raises(UnreadableImageError, match="train_1: 5 mask pictures for 6 slices"):
-        LOADERS["chaos"].read_label(tmp_path, row, ["liver"])
-
-
-def test_chaos_masks_are_not_laid_over_slices_that_are_not_axial(tmp_path: Path) -> None:
-    import pydicom
-
-    row = rows_of("chaos", write_chaos(tmp_path))["train_1"]
-    for path in (tmp_path / row["image"]).glob("*.dcm"):
-        data = pydicom.dcmread(path)
-        data.ImageOrientationPatient = [-1, 0, 0, 0, -1, 0]
-        data.save_as(path)
-    with pytest.raises(UnreadableImageError, match="fits axial slices only"):
+    with pytest.raises(UnreadableImageError, match="5 mask pictures for 6 DICOM files"):
         LOADERS["chaos"].read_label(tmp_path, row, ["liver"])
 
 
@@ -118,7 +106,7 @@ def test_kits19_cases_are_found_wherever_the_repository_was_cloned(tmp_path: Pat
 
 
 def write_corpora(root: Path) -> Path:
-    """Patient 1 in both corpora, patient 2 in the silver one, patient 3 in the gold one; all structures, one voxel row."""
+    """Patient 1 in both corpora, patient 2 in the silver one, patient 3 in the gold one; each with all structures."""
     for corpus, patients in (("Anatomy3_Silver_Corpus", (1, 2)), ("Anatomy3-trainingset", (1, 3))):
         for patient in patients:
             volume = f"1000010{patient}_1_CTce_ThAb"
@@ -231,8 +219,9 @@ def test_decathlon_entries_that_leave_the_folder_are_refused(tmp_path: Path, pat
 def test_a_folder_in_nnunet_form_is_read(tmp_path: Path) -> None:
     write_canonical(tmp_path / "imagesTr" / "liver_1_0000.nii.gz", body())
     write_canonical(tmp_path / "labelsTr" / "liver_1.nii.gz", label_map(2))
-    index = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "liver": 1, "tumour": 2}, "file_ending": ".nii.gz"}
-    (tmp_path / "dataset.json").write_text(json.dumps(index | {"numTraining": 1}))
+    index = {"channel_names": {"0": "CT"}, "file_ending": ".nii.gz", "numTraining": 1}
+    index |= {"labels": {"background": 0, "liver": 1, "tumour": 2}}
+    (tmp_path / "dataset.json").write_text(json.dumps(index))
     row = rows_of("decathlon", tmp_path)["liver_1"]
     labels = LOADERS["decathlon"].read_label(tmp_path, row, ["liver", "tumour"])
     np.testing.assert_array_equal(labels, label_map(2))
@@ -257,7 +246,7 @@ def test_files_of_a_row_are_those_that_it_is_read_from(tmp_path: Path, name: str
         last.write_bytes(content)
 
 
-@pytest.mark.parametrize("name", sorted(set(PHANTOM_WRITERS) - {"rsna"}))
+@pytest.mark.parametrize("name", [name for name in PHANTOM_WRITERS if load_manifest(name).kind == "ct"])
 def test_phantoms_have_the_layout_of_the_manifest_and_its_labels(tmp_path: Path, name: str) -> None:
     manifest = load_manifest(name)
     options = {"n_scans": 3, "pixel_mm": 6.0, "slice_mm": 15.0, "matrix": 72, "seed": 8}

@@ -10,8 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssrobust_lib.datasets import LOADERS, VISCERAL_STRUCTURES
-from ssrobust_lib.phantoms import ct, ct_files, shapes
-from ssrobust_lib.phantoms.ct_anatomy import KIDNEY_TUMOUR, LABELS, LIVER_TUMOUR, build_parts
+from ssrobust_lib.phantoms import ct, ct_challenges, ct_files, ct_scans, shapes
+from ssrobust_lib.phantoms.ct_anatomy import (
+    EMBOLUS,
+    FURTHER_LABELS,
+    KIDNEY_TUMOUR,
+    LABELS,
+    LIVER_TUMOUR,
+    build_parts,
+)
 from ssrobust_lib.phantoms.ct_parts import draw_patient
 from ssrobust_lib.phantoms.ct_thorax import draw_nodules
 from ssrobust_lib.phantoms.sets import MARKER, DirectoryTakenError, build_set
@@ -32,7 +39,7 @@ def scans() -> dict[int, tuple[ct.Grid, np.ndarray, np.ndarray]]:
     out = {}
     for k in range(3):
         patient = draw_patient(21, "test", k)
-        grid = ct.grid_over(patient, ct_files.THORAX_ABDOMEN, pixel_mm=4.5, slice_mm=9.0, matrix=96)
+        grid = ct.grid_over(patient, ct_scans.THORAX_ABDOMEN, pixel_mm=4.5, slice_mm=9.0, matrix=96)
         out[k] = (grid, *ct.render(patient, grid, ct.SOFT_KERNEL, "none" if k % 2 else "portal"))
     return out
 
@@ -241,7 +248,7 @@ def test_visceral_layout_is_read_back(tmp_path: Path) -> None:
     labels = loader.read_label(root, row, [structure.name for structure in VISCERAL_STRUCTURES])
     volume = loader.read_image(root, row)
     patient = draw_patient(5, "visceral", 0)
-    _, _, grid, _ = ct_files._scan(0, json.loads((root / MARKER).read_text()), ct_files.THORAX_ABDOMEN)
+    _, _, grid, _ = ct_scans.draw_scan(0, json.loads((root / MARKER).read_text()), ct_scans.THORAX_ABDOMEN)
     hu, expected = ct.render(patient, grid, ct.SOFT_KERNEL, "portal")
     assert np.array_equal(labels, expected) and np.array_equal(volume.hu, hu)
     assert np.allclose(volume.spacing_mm, grid.spacing_mm, rtol=1e-5)
@@ -289,6 +296,41 @@ def test_lesions_have_labels_of_their_own() -> None:
             np.unique(ct.render(patient, grid, ct.SOFT_KERNEL, "portal", ("kidney_tumour", "liver_tumour"))[1])
         )
     assert {KIDNEY_TUMOUR, LIVER_TUMOUR} <= labels
+
+
+def test_emboli_are_dark_in_bright_pulmonary_arteries() -> None:
+    for k in range(3):
+        patient = draw_patient(5, "emboli", k)
+        grid = ct.grid_over(patient, (165, 225), pixel_mm=2.5, slice_mm=4, matrix=160)
+        hu, labels = ct.render(patient, grid, ct.SOFT_KERNEL, "pulmonary", ("pulmonary_embolus",))
+        embolus = labels == EMBOLUS
+        assert embolus.sum() >= 5 and np.median(hu[embolus]) < 140
+        assert np.percentile(hu, 99.5) > 180, "contrast agent in the arteries"
+
+
+def test_further_structures_are_labelled_where_asked_and_change_nothing_else() -> None:
+    patient = draw_patient(5, "further", 0)
+    grid = ct.grid_over(patient, ct_scans.LIVER, pixel_mm=6, slice_mm=10, matrix=64)
+    hu, labels = ct.render(patient, grid, ct.SOFT_KERNEL, "portal")
+    hu_too, labels_too = ct.render(patient, grid, ct.SOFT_KERNEL, "portal", further=True)
+    assert np.array_equal(hu, hu_too) and labels.max() <= len(LABELS)
+    assert set(FURTHER_LABELS.values()) <= set(np.unique(labels_too))
+    same = labels_too <= len(LABELS)
+    assert np.array_equal(labels[same], labels_too[same])
+
+
+def test_dicom_phantoms_hold_the_rendered_scan_whatever_the_order_of_names(tmp_path: Path) -> None:
+    root = ct_challenges.write_chaos_phantoms(tmp_path / "chaos", n_scans=3, **TINY)
+    options = json.loads((root / MARKER).read_text())
+    rows = {row["sample_id"]: row for row in LOADERS["chaos"].index(root).to_dict("records")}
+    for index, name in ((0, "chaos/train_1"), (2, "chaos/train_2")):  # named from the head down, and upwards
+        _, patient, grid, _ = ct_scans.draw_scan(index, options, ct_scans.LIVER)
+        hu, labels = ct.render(patient, grid, ct.SHARP_KERNEL, "portal")
+        volume = LOADERS["chaos"].read_image(root, rows[name])
+        assert np.array_equal(volume.hu, hu)
+        assert np.allclose(volume.spacing_mm, grid.spacing_mm, rtol=1e-4)
+        liver = LOADERS["chaos"].read_label(root, rows[name], ["liver"])
+        assert np.array_equal(liver == 1, labels == LABELS["liver"])
 
 
 def count_scans(folder: Path, index: int, options: dict) -> list[dict]:

@@ -29,7 +29,6 @@ from ssrobust_lib.datasets.loader import (
 
 LABELS = {"liver": 1}
 SPLITS = {"Train_Sets": "train", "Test_Sets": "test"}
-AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)  # rows to the patient's left, columns to the back: as mask pictures are seen
 
 
 def _by_number(path: Path) -> tuple[list[int], str]:
@@ -88,25 +87,8 @@ class ChaosLoader(Loader):
             raise UnreadableImageError(f"{row['sample_id']}: this scan has no label map")
         folder = Path(root) / row["image"]
         slices, masks = _slices(folder), _masks(folder)
-        if len(slices) != len(masks):
-            raise UnreadableImageError(f"{row['sample_id']}: {len(masks)} mask pictures for {len(slices)} slices")
-        upwards = np.argsort([_height(path) for path in slices], kind="stable")
-        pictures = read_mask_pictures([masks[k] for k in upwards], read_dicom_series(slices))
+        pictures = read_mask_pictures(masks, read_dicom_series(slices), series=slices)
         return renumber((pictures != 0).astype(np.int16), LABELS, structures)
-
-
-def _height(path: Path) -> float:
-    """Position of an axial slice towards the patient's head, mm; opens the header alone."""
-    import pydicom
-
-    try:
-        header = pydicom.dcmread(path, stop_before_pixels=True)
-        orientation, position = header.ImageOrientationPatient, header.ImagePositionPatient
-    except Exception as error:  # pydicom has no common base class for what a damaged header raises
-        raise UnreadableImageError(f"{path.name}: no DICOM header with a position ({error})") from error
-    if not np.allclose([float(value) for value in orientation], AXIAL, atol=1e-3):
-        raise UnreadableImageError(f"{path.name}: its mask picture fits axial slices only, not {list(orientation)}")
-    return float(position[2])
 
 
 LOADERS.register("chaos")(ChaosLoader())

@@ -55,7 +55,8 @@ def _load_index(root: Path) -> dict[str, Any]:
     channels = index.get("modality", index.get("channel_names", {"0": "CT"}))
     kinds = [str(kind) for kind in channels.values()] if isinstance(channels, dict) else [str(channels)]
     if [kind.upper() for kind in kinds] != ["CT"]:
-        raise LayoutError(f"{path}: expected images of one channel, CT (values in HU), got {', '.join(kinds) or 'none'}")
+        found = ", ".join(kinds) or "none"
+        raise LayoutError(f"{path}: expected images of one channel, CT (values in HU), got {found}")
     return index
 
 
@@ -110,9 +111,9 @@ class DecathlonLoader(Loader):
             missing = [name for name in (scan, label) if not (root / name).is_file()]
             images.append(self._image(scan, True, metadata) | {"label_file": label})
             images[-1]["left_out"] = f"in {INDEX}, but {' and '.join(missing)} is not there" if missing else None
-        unlabelled = [_inside(root, entry["image"] if isinstance(entry, dict) else entry) for entry in index.get("test", [])]
-        unlabelled += [f"imagesUn/{path.name}" for path in sorted((root / "imagesUn").glob("*.nii*")) if is_visible(path)]
-        for scan in unlabelled:
+        tests = [entry["image"] if isinstance(entry, dict) else entry for entry in index.get("test", [])]
+        more = [path for path in sorted((root / "imagesUn").glob("*.nii*")) if is_visible(path)]
+        for scan in [*(_inside(root, name) for name in tests), *(f"imagesUn/{path.name}" for path in more)]:
             images.append(self._image(scan, False, metadata) | {"label_file": "", "left_out": None})
             if not (root / scan).is_file():
                 images[-1]["left_out"] = f"in {INDEX}, but {scan} is not there"

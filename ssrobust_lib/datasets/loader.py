@@ -188,7 +188,8 @@ class Loader(ABC):
         table = pd.DataFrame(images)
         reasons = table.pop("left_out") if "left_out" in table else pd.Series(None, index=table.index, dtype=object)
         reasons = reasons.where(reasons.notna(), table["sample_id"].map(exclude))
-        repeated = table.loc[reasons.isna() & table["sample_id"].duplicated(keep=False), "sample_id"].unique()
+        names = table.loc[reasons.isna(), "sample_id"]
+        repeated = names[names.duplicated()].unique()
         if len(repeated):
             shown = ", ".join(map(str, repeated[:5]))
             raise LayoutError(f"{len(repeated)} names occur twice in {root} ({shown}): a sample's name must be unique")
@@ -245,7 +246,7 @@ def find_folder(root: Path, markers: Sequence[str], depth: int = 3) -> Path:
 
 
 def series_files(folder: Path) -> list[Path]:
-    """Files of a DICOM series' folder by name: all but hidden ones and a DICOMDIR; published slices may lack a suffix."""
+    """Files of a DICOM series' folder by name, whatever their suffix: all but hidden ones and a DICOMDIR."""
     return sorted(path for path in folder.iterdir() if is_visible(path) and path.name != "DICOMDIR" and path.is_file())
 
 

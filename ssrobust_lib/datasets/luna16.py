@@ -1,6 +1,6 @@
 """LUNA16: chest CT without organ labels, one of the seven sets of the paper's pretext pool (section 3.1).
 
-In: `subset0` to `subset9` with `<seriesuid>.mhd` and `.raw` (or `.zraw`). Out: one unlabelled sample per series. The release names
+In: `subset0` to `subset9` with `<seriesuid>.mhd` and `.raw`. Out: one unlabelled sample per series. The release names
 series, not patients, so each series counts as a patient; that is harmless where the set serves pretext training
 alone.
 """

@@ -95,7 +95,7 @@ class VisceralLoader(Loader):
             else:
                 volumes.append((file, match))
         gold = {match["patient"] for file, match in volumes if corpus_of(file, corpora) == "gold"}
-        images = []
+        images: list[dict[str, Any]] = []
         for file, match in volumes:
             corpus = corpus_of(file, corpora)
             found = masks[corpus, match["volume"]]

@@ -64,9 +64,9 @@ def write_visceral_phantoms(
     seed : decides everything, with the patient's number and the grid.
     first_patient : number of the first patient.
     incomplete : so many scans, the last ones (before the gold corpus), end above the bladder, and its mask is missing.
-    gold : so many scans, the last ones, make up a gold corpus in `gold_corpus/`, and the others lie in `silver_corpus/`.
-        In the gold corpus three annotators drew the liver and two the spleen, and the numbers of the psoas muscles
-        stand for the other sides.
+    gold : so many scans, the last ones, make up a gold corpus in `gold_corpus/`, the others lie in `silver_corpus/`. In
+        the gold corpus three annotators drew the liver and two the spleen, and the numbers of the psoas muscles stand
+        for the other sides.
     workers, progress : see sets.build_set.
 
     Returns

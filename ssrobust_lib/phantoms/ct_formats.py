@@ -1,7 +1,7 @@
 """Phantom scans as files: NIfTI, MetaImage, NRRD and DICOM series, and mask pictures.
 
-Enter: int16 HU or uint8 labels and where they lie. Leave: files as scanners and challenges write them. Every failure to
-write is an OSError that names the file.
+Enter: int16 HU or uint8 labels and where they lie. Leave: files as scanners and challenges write them. A file that
+cannot be written raises OSError.
 """
 
 from collections.abc import Sequence

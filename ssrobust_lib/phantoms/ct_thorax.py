@@ -69,9 +69,9 @@ def pulmonary_arteries() -> list[tuple[np.ndarray, float]]:
 
 
 def embolus_parts(patient: Patient, hu: dict[str, float], label: int) -> list[Part]:
-    """One to four thrombi in the pulmonary arteries, longer than thick, apart from each other."""
+    """One to four thrombi in the pulmonary arteries before the bronchi cross them, longer than thick, apart."""
     generator = patient.rng("emboli")
-    places = [(curve[k], radius) for curve, radius in pulmonary_arteries() for k in range(1, len(curve) - 1, 2)]
+    places = [(curve[k], radius) for curve, radius in pulmonary_arteries() for k in range(1, 2 * len(curve) // 3, 2)]
     chosen = generator.choice(len(places), size=int(generator.integers(1, 5)), replace=False)
     return [
         ball(

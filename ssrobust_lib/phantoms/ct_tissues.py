@@ -1,8 +1,8 @@
 """Attenuation of tissues in HU, for each contrast phase, with each patient's deviations.
 
 Enter: the name of a phase and a patient's random stream. Leaves: HU by tissue name. The means are textbook values of
-portal-venous, corticomedullary-to-nephrographic and pulmonary-arterial body CT; parenchyma, bowel and muscle lie close together without
-contrast, as they do in patients.
+portal-venous, corticomedullary-to-nephrographic and pulmonary-arterial body CT; parenchyma, bowel and muscle lie close
+together without contrast, as they do in patients.
 """
 
 import numpy as np
