@@ -132,7 +132,10 @@ def test_a_contact_sheet_of_scans_shows_their_structures(tmp_path):
     assert shown.samples[-1] == "openkbp/un_0"  # labelled ones come first
     assert len(shown.samples) == 3 and shown.skipped == {}
     write_decathlon(tmp_path / "none", n_labelled=0, n_unlabelled=3)
-    show_set(manifest.model_copy(update={"folder": "none"}), tmp_path, target=tmp_path / "without.png")
+    (tmp_path / "none" / "cases.csv").unlink()
+    layout = manifest.layout.model_copy(update={"files": ("dataset.json",)})
+    unlabelled = manifest.model_copy(update={"folder": "none", "layout": layout})
+    show_set(unlabelled, tmp_path, target=tmp_path / "without.png")
     coloured = []
     for name in ("with", "without"):
         with Image.open(tmp_path / f"{name}.png") as picture:
