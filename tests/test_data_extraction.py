@@ -181,6 +181,15 @@ def test_an_encrypted_zip_says_so(tmp_path):
     refused(archive, "zip", "is encrypted", tmp_path)
 
 
+def test_a_zip_compressed_otherwise_says_what_to_do(tmp_path):
+    archive = zip_of(tmp_path / "a.zip", {"a": b"x"})
+    data = bytearray(archive.read_bytes())
+    for mark, offset in ((b"PK\x01\x02", 10), (b"PK\x03\x04", 8)):  # method
+        data[data.index(mark) + offset] = 9
+    archive.write_bytes(data)
+    refused(archive, "zip", r"Deflate64, which is not read here; unpack .*a\.zip yourself, with 7-Zip", tmp_path)
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar", "gzip"])
 @pytest.mark.parametrize("content", [b"", b"<html>", b"PK\x03\x04" + bytes(100), b"\x1f\x8b" + bytes(100)])
 def test_what_is_no_archive_is_refused(tmp_path, kind, content):
