@@ -228,8 +228,8 @@ def _read_zip(stream: Any, file: Path, into: _Folder) -> Iterator[None]:
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 method = {9: "Deflate64"}.get(member.compress_type, f"method {member.compress_type}")
                 raise ArchiveError(
-                    f"{member.filename!r} is compressed by {method}, which is not read here; unpack {file} yourself, with "
-                    "7-Zip for example"
+                    f"{member.filename!r} is compressed by {method}, which is not read here; unpack {file} yourself, "
+                    "with 7-Zip for example"
                 )
         for member in members:
             if not member.is_dir():
