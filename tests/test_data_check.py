@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from archives import source
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layouts import KERMANY, write_decathlon, write_dicom, write_pictures, write_rsna, xray
-from test_data_download import source
 
 from ssrobust_lib import cli
 from ssrobust_lib.data_command import check, checksums

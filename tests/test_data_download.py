@@ -5,11 +5,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from archives import source
 from http_server import Server, running_server
 
 from ssrobust_lib.data_command import download as module
 from ssrobust_lib.data_command.download import DownloadError, Patience, download
-from ssrobust_lib.datasets.manifest import DownloadFile
 
 CONTENT = bytes(range(256)) * 1200  # 307,200 bytes
 QUICK = Patience(attempts=3, first_wait_s=0.01, longest_wait_s=0.02, connect_s=2, read_s=2)
@@ -19,21 +19,6 @@ QUICK = Patience(attempts=3, first_wait_s=0.01, longest_wait_s=0.02, connect_s=2
 def server():
     with running_server() as server:
         yield server
-
-
-def source(address: str, content: bytes | None = CONTENT, **fields: object) -> DownloadFile:
-    """A manifest's file at an address of this machine, which the schema's https would refuse."""
-    known = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()} if content is not None else {}
-    values = {
-        "address": address,
-        "name": "a.bin",
-        "bytes": None,
-        "md5": None,
-        "sha256": None,
-        "unpack": "none",
-        "into": "",
-    }
-    return DownloadFile.model_construct(**{**values, **known, **fields})
 
 
 def get(server: Server, tmp_path: Path, *faults: str, said: list[str] | None = None, **fields: object) -> Path:
@@ -154,7 +139,7 @@ def test_retry_after_is_kept_to_but_not_beyond_the_longest_wait(server, tmp_path
     monkeypatch.setattr(module.time, "sleep", waits.append)
     address = server.serve("/a.bin", CONTENT, "later:7", "later:9999", "status:503")
     patient = Patience(attempts=5, first_wait_s=1, longest_wait_s=60)
-    download(source(address), tmp_path / "a.bin", patience=patient, say=lambda _: None)
+    download(source(address, CONTENT), tmp_path / "a.bin", patience=patient, say=lambda _: None)
     assert waits == [7, 60, 4]
 
 
@@ -177,7 +162,7 @@ def test_a_redirect_from_https_to_http_is_not_followed(server, tmp_path, monkeyp
     real = requests.Session.get
     monkeypatch.setattr(requests.Session, "get", lambda self, _, **options: real(self, address, **options))
     with pytest.raises(DownloadError, match="not encrypted"):
-        download(source("https://example.org/a.bin"), tmp_path / "a.bin", patience=QUICK)
+        download(source("https://example.org/a.bin", CONTENT), tmp_path / "a.bin", patience=QUICK)
     assert not (tmp_path / "a.bin").exists()
 
 
@@ -238,7 +223,7 @@ def test_a_web_page_instead_of_the_file_is_named_as_such(server, tmp_path):
 
 def test_nobody_at_the_address(tmp_path):
     with pytest.raises(DownloadError, match="Connection refused") as caught:
-        download(source("http://127.0.0.1:9/a.bin"), tmp_path / "a.bin", patience=QUICK, say=lambda _: None)
+        download(source("http://127.0.0.1:9/a.bin", CONTENT), tmp_path / "a.bin", patience=QUICK, say=lambda _: None)
     assert "object at 0x" not in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -253,6 +238,6 @@ def test_progress_is_told_from_where_it_goes_on_to_the_end(server, tmp_path):
     target = tmp_path / "in" / "a.bin"
     address = server.serve("/a.bin", CONTENT)
     leave_part(target, CONTENT[:1000], address)
-    download(source(address), target, patience=QUICK, shown=lambda done, total: seen.append((done, total)))
+    download(source(address, CONTENT), target, patience=QUICK, shown=lambda done, total: seen.append((done, total)))
     assert seen[0] == (1000, len(CONTENT)) and seen[-1] == (len(CONTENT), len(CONTENT))
     assert seen == sorted(seen)

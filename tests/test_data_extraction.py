@@ -1,7 +1,6 @@
 """Unpacking: right archives give their files, malicious and damaged ones a reason and nothing on disk."""
 
 import gzip
-import io
 import stat
 import struct
 import tarfile
@@ -10,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from archives import tar_of, zip_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,24 +18,6 @@ from ssrobust_lib.data_command.extraction import ArchiveError, Limits, extract, 
 
 FILES = {"set/train/a.png": b"a" * 1000, "set/b.csv": b"patient,label\n", "Grüße.txt": b""}
 OUTSIDE = ["../evil.txt", "set/../../evil.txt", "/tmp/evil.txt", "C:evil.txt", "set\\..\\evil.txt", "a\nb.txt"]
-
-
-def zip_of(path: Path, members: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
-    return path
-
-
-def tar_of(path: Path, members: dict[str, bytes], mode: str = "w:gz", **fields: object) -> Path:
-    with tarfile.open(path, mode) as archive:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            for field, value in fields.items():
-                setattr(info, field, value)
-            archive.addfile(info, io.BytesIO(content))
-    return path
 
 
 def refused(archive: Path, kind: str, match: str, tmp_path: Path, **options: object) -> None:
@@ -179,6 +161,15 @@ def test_an_encrypted_zip_says_so(tmp_path):
         data[data.index(mark) + offset] |= 1
     archive.write_bytes(data)
     refused(archive, "zip", "is encrypted", tmp_path)
+
+
+def test_a_zip_compressed_otherwise_says_what_to_do(tmp_path):
+    archive = zip_of(tmp_path / "a.zip", {"a": b"x"})
+    data = bytearray(archive.read_bytes())
+    for mark, offset in ((b"PK\x01\x02", 10), (b"PK\x03\x04", 8)):  # method
+        data[data.index(mark) + offset] = 9
+    archive.write_bytes(data)
+    refused(archive, "zip", r"Deflate64, which is not read here; unpack .*a\.zip yourself, with 7-Zip", tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "gzip"])

@@ -8,10 +8,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from archives import source, tar_of
 from http_server import Server, running_server
 from layouts import KERMANY, write_nih, write_pictures
-from test_data_download import source
-from test_data_extraction import tar_of
 
 from ssrobust_lib import cli
 from ssrobust_lib.data_command import DataCommandError, fetch

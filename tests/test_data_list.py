@@ -132,7 +132,10 @@ def test_a_contact_sheet_of_scans_shows_their_structures(tmp_path):
     assert shown.samples[-1] == "openkbp/un_0"  # labelled ones come first
     assert len(shown.samples) == 3 and shown.skipped == {}
     write_decathlon(tmp_path / "none", n_labelled=0, n_unlabelled=3)
-    show_set(manifest.model_copy(update={"folder": "none"}), tmp_path, target=tmp_path / "without.png")
+    (tmp_path / "none" / "cases.csv").unlink()
+    layout = manifest.layout.model_copy(update={"files": ("dataset.json",)})
+    unlabelled = manifest.model_copy(update={"folder": "none", "layout": layout})
+    show_set(unlabelled, tmp_path, target=tmp_path / "without.png")
     coloured = []
     for name in ("with", "without"):
         with Image.open(tmp_path / f"{name}.png") as picture:
@@ -232,6 +235,23 @@ def test_prepare_hands_the_located_set_to_the_cache(data, monkeypatch, capsys):
     said = capsys.readouterr().out
     assert "cannot be decoded: p0.dcm: is empty" in said
     assert f"1 images cannot be decoded and are left out: {data}" in said
+
+
+def test_images_of_ones_own_are_listed_checked_and_shown_by_the_path_of_their_manifest(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("SSROBUST_REAL_DATA", raising=False)
+    write_pictures(tmp_path, ["images/a.png", "images/ß b.png"])
+    (tmp_path / "labels.csv").write_text("path,label\nimages/a.png,0\nimages/ß b.png,1\nimages/c.png,1\n", "utf-8")
+    manifest = tmp_path / "mine.yaml"
+    manifest.write_text("kind: xray\nloader: classification_csv\nloader_options: {table: labels.csv}\n")
+    assert cli.run(["data", "list", str(manifest)]) == 0
+    said = capsys.readouterr().out
+    assert "1 of its images lack something; first images/c.png" in said and "How to get" not in said
+    assert cli.run(["data", "check", str(manifest), "--workers", "1"]) == 1
+    assert "images/c.png: in labels.csv (line 4), but there is no such file" in capsys.readouterr().out
+    assert cli.run(["data", "show", str(manifest), "--to", str(tmp_path / "a.png")]) == 0
+    assert "2 images of mine" in capsys.readouterr().out
+    assert cli.run(["data", "fetch", str(manifest)]) == 1
+    assert "mine holds images of your own: there is nothing to fetch" in capsys.readouterr().err
 
 
 def test_kermany_is_listed_from_a_folder_in_its_layout(tmp_path):

@@ -166,4 +166,4 @@ def _readable(
 
 
 def _source(manifest: "Manifest") -> str:
-    return f"{manifest.name}, {manifest.licence}"
+    return f"{manifest.name}, licence: {manifest.licence}"

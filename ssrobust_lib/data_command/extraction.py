@@ -127,7 +127,7 @@ def extract(
             _check_room(folder, packed)
             if packed == 0:
                 raise ArchiveError("is empty")
-            for _ in readers[kind](_Metered(opened), archive.name, into):
+            for _ in readers[kind](_Metered(opened), archive, into):
                 if shown:
                     shown(min(opened.tell(), packed), packed)
             if not into.files:
@@ -210,7 +210,7 @@ class _Metered:
         return True
 
 
-def _read_zip(stream: Any, name: str, into: _Folder) -> Iterator[None]:
+def _read_zip(stream: Any, file: Path, into: _Folder) -> Iterator[None]:
     import zipfile
 
     with zipfile.ZipFile(stream) as archive:
@@ -226,7 +226,11 @@ def _read_zip(stream: Any, name: str, into: _Folder) -> Iterator[None]:
             if member.flag_bits & 1:
                 raise ArchiveError(f"{member.filename!r} is encrypted")
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise ArchiveError(f"{member.filename!r} is compressed by method {member.compress_type}, not deflate")
+                method = {9: "Deflate64"}.get(member.compress_type, f"method {member.compress_type}")
+                raise ArchiveError(
+                    f"{member.filename!r} is compressed by {method}, which is not read here; unpack {file} yourself, "
+                    "with 7-Zip for example"
+                )
         for member in members:
             if not member.is_dir():
                 with archive.open(member) as content:
@@ -234,7 +238,7 @@ def _read_zip(stream: Any, name: str, into: _Folder) -> Iterator[None]:
             yield
 
 
-def _read_tar(stream: Any, name: str, into: _Folder) -> Iterator[None]:
+def _read_tar(stream: Any, file: Path, into: _Folder) -> Iterator[None]:
     import tarfile
 
     unpacked = _Metered(_decompressed(stream), into.packed, into.limits)
@@ -258,11 +262,11 @@ def _read_tar(stream: Any, name: str, into: _Folder) -> Iterator[None]:
             raise ArchiveError(f"ends without the mark of an end after {len(into.files)} files: cut short or damaged")
 
 
-def _read_gzip(stream: Any, name: str, into: _Folder) -> Iterator[None]:
+def _read_gzip(stream: Any, file: Path, into: _Folder) -> Iterator[None]:
     import gzip
 
-    plain = name.removesuffix(".gz")
-    if plain == name:
+    plain = file.name.removesuffix(".gz")
+    if plain == file.name:
         raise ArchiveError("expected a name that ends in .gz")
     with gzip.GzipFile(fileobj=stream) as content:
         into.write(plain, content)

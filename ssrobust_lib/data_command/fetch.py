@@ -122,12 +122,16 @@ def fetched_files(folder: Path, name: str) -> dict[str, Any]:
 def _check_open(manifest: "Manifest", folder: Path) -> None:
     if manifest.access == "open" and manifest.files:
         return
+    if manifest.access == "own":
+        raise FetchError(
+            f"{manifest.name} holds images of your own: there is nothing to fetch. They are read from {folder}"
+        )
     why = {
         "open": "is open, but has no address from which it can be fetched",
         "account": "needs an account",
         "registration": "needs a registration",
         "agreement": "needs a signed agreement",
-    }.get(manifest.access, "is your own")
+    }[manifest.access]
     raise FetchError(
         f"{manifest.name} {why}, so it is not fetched. How to get it: {manifest.get.rstrip('.')}. Put it in {folder} "
         f"(expected there: {', '.join(manifest.layout.files)}); `ssrobust data check {manifest.name}` then checks it"

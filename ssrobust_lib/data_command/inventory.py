@@ -140,12 +140,13 @@ def inventory_text(entries: list[Entry], data_root: Path | None, width: int = 10
             state = f"{STATES[entry.state]:<12}  {_amount(entry):<18}  {entry.access:<12}"
             head = f"  {entry.name:<{name_width}}  {state}  "
             lines += _hanging(head, _short(entry.licence), width)
-            if entry.state == "other" or (entry.state == "part" and "images" not in entry.problem):
+            counted = entry.published.get("images") not in (None, entry.found.get("images"))
+            if entry.state == "other" or (entry.state == "part" and not counted):
                 lines += _hanging(" " * (name_width + 4), entry.problem, width)
     unverified = [entry.name for entry in entries if entry.state == "here" and entry.verified.startswith("no")]
     if unverified:
         lines += ["", *_hanging("", f"Layout never read from real files: {', '.join(unverified)}.", width)]
-    lacking = [entry for entry in entries if entry.state != "here"]
+    lacking = [entry for entry in entries if entry.state != "here" and (entry.access, entry.state) != ("own", "part")]
     if lacking:
         lines += ["", "How to get what is not here" if data_root else "How to get them"]
         for entry in lacking:

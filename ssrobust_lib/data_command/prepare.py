@@ -4,6 +4,7 @@ In: a manifest, the data root, and a profile whose preprocessing is used. Out: t
 images, which every run with the same preprocessing finds again, and what cannot be decoded.
 """
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,5 +95,6 @@ def prepare(
     from ssrobust_lib.datasets.cache import prepare_set, problems_of
     from ssrobust_lib.datasets.manifest import locate
 
-    folder = prepare_set(manifest, locate(manifest, data_root), settings, workers=workers, progress=True)
+    bar = sys.stderr.isatty()
+    folder = prepare_set(manifest, locate(manifest, data_root), settings, workers=workers, progress=bar)
     return folder, problems_of(folder)
