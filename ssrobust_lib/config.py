@@ -16,6 +16,7 @@ from ssrobust_lib.registry import unknown_name
 
 PROJECT = Path(__file__).resolve().parent.parent
 PROFILES = PROJECT / "profiles"
+SHARED_IMAGES = "cache"  # below runs/: decoded images, which no profile may take for its own folder
 TASKS = ("pneumonia", "organs")
 CORRUPTION_NAMES = (
     "gaussian_noise",
@@ -56,7 +57,11 @@ class SetChoice(_Section):
 
 
 class TaskData(SetChoice):
-    """What a task trains and is tested on. Counts are patients; `pixel_mm`, `slice_mm`, `window_hu` are for CT."""
+    """What a task trains and is tested on. Counts are patients; `pixel_mm`, `slice_mm`, `window_hu` are for CT.
+
+    `on_unreadable` says what becomes of a run when images cannot be read: it goes on without them and lists them
+    (report), or stops with the list once it knows all of them (stop).
+    """
 
     split: Literal["patient", "published", "row"] = "patient"
     validation: PositiveInt
@@ -68,6 +73,7 @@ class TaskData(SetChoice):
     pixel_mm: PositiveFloat | None = None
     slice_mm: PositiveFloat | None = None
     window_hu: tuple[float, float] | None = None
+    on_unreadable: Literal["report", "stop"] = "report"
 
 
 class Network(_Section):
@@ -136,6 +142,8 @@ class Profile(_Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Profile":
+        if self.name == SHARED_IMAGES:
+            raise ValueError(f"name: runs/{SHARED_IMAGES} holds the decoded images of all runs: choose another name")
         if not self.data:
             raise ValueError("data: expected at least one task (pneumonia, organs)")
         for section in ("data", "networks", "pretext", "finetune"):

@@ -242,7 +242,7 @@ class Poisoned:
         foreign = ~(self.rows["sample_id"].isin(allowed) | (self.rows["split"] == "val"))
         assert foreign.any()
         self.rows.loc[foreign, "label"] = 99
-        self.masks = None if cache.masks is None else cache.masks.copy()
+        self.masks = None if cache.masks is None else cache.masks[:]
         if self.masks is not None:
             self.masks[foreign.to_numpy()] = 255
 

@@ -42,6 +42,10 @@ class Kits19Loader(Loader):
             )
         return images
 
+    def files(self, root: Path, row: Row) -> list[Path]:
+        scan = Path(root) / row["image"]
+        return [scan, scan.with_name("segmentation.nii.gz")] if row["has_label"] else [scan]
+
     def read_image(self, root: Path, row: Row) -> Volume:
         return read_nifti(Path(root) / row["image"])
 

@@ -20,6 +20,8 @@ Row: TypeAlias = "Mapping[str, Any] | pd.Series[Any]"
 
 SAMPLE_COLUMNS = ("sample_id", "patient_id", "set", "image", "label", "has_label")
 PROBLEM_COLUMNS = ("sample_id", "path", "reason")
+# header -> where its voxels may lie beside it
+DETACHED = {".mhd": (".raw", ".zraw"), ".nhdr": (".raw", ".raw.gz")}
 
 
 class UnreadableImageError(ValueError):
@@ -61,11 +63,20 @@ class Volume:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a set's images come from: loader's name, root folder and, for CT, the structures of its labels."""
+    """Where a set's images come from.
+
+    Attributes
+    ----------
+    loader : its name in `LOADERS`
+    root : folder of the set
+    structures : for CT, the structures of its label maps in the order of their values
+    name : of the set, whatever a study calls the part of it that it uses; the loader's name where it is empty
+    """
 
     loader: str
     root: Path
     structures: tuple[str, ...] = ()
+    name: str = ""
 
 
 class Loader(ABC):
@@ -100,6 +111,25 @@ class Loader(ABC):
         lacks.
         """
         raise UnreadableImageError(f"{row['sample_id']}: the set {self.name} has no label maps")
+
+    def files(self, root: Path, row: Row) -> list[Path]:
+        """Every file that one sample's image and label map are decoded from: if one changes, so does the sample.
+
+        Here: the image (all files below it, where it is a folder; the voxels that lie beside a MetaImage or NRRD
+        header) and the `label_file` that the row may name. A loader that reads more lists it as well.
+        """
+        image = Path(root) / row["image"]
+        found = sorted(path for path in image.rglob("*") if path.is_file()) if image.is_dir() else [image]
+        if image.suffix in DETACHED:
+            found += sorted(path for suffix in DETACHED[image.suffix] if (path := image.with_suffix(suffix)).is_file())
+        label = row.get("label_file")
+        if isinstance(label, str) and label:
+            found.append(Path(root) / label)
+        return found
+
+    def label_map(self, root: Path) -> dict[str, int]:
+        """Structure -> value, where the set's own files say it (Decathlon's index); empty where the layout fixes it."""
+        return {}
 
     def survey(
         self, root: Path, *, set_name: str | None = None, exclude: Mapping[str, str] | None = None, **options: Any

@@ -76,6 +76,11 @@ class VisceralLoader(Loader):
             )
         return images
 
+    def files(self, root: Path, row: Row) -> list[Path]:
+        scan = Path(root) / row["image"]
+        masks = self._mask_files(Path(root), scan) if row["has_label"] else {}
+        return [scan, *(path for number in sorted(masks) for path in masks[number])]
+
     def read_image(self, root: Path, row: Row) -> Volume:
         return read_nifti(Path(root) / row["image"])
 
