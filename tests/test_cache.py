@@ -185,6 +185,7 @@ def test_misuse_is_refused(tmp_path: Path, kermany: tuple) -> None:
         )
     with pytest.raises(CacheError, match="settings are for others"):
         build_cache(samples, tmp_path / "b", sources, SMALL_CT, shared=tmp_path / "shared", progress=False)
+    (tmp_path / "b" / "of another").touch()
     with pytest.raises(CacheError, match="is not empty"):
         build_cache(samples, tmp_path / "b", sources, XRaySettings(16), shared=tmp_path / "shared", progress=False)
 
@@ -198,9 +199,11 @@ def test_a_damaged_cache_is_refused(tmp_path: Path, kermany: tuple) -> None:
     pd.read_parquet(folder / "rows.parquet").iloc[1:].to_parquet(folder / "rows.parquet")
     with pytest.raises(CacheError, match="5 images, 4 rows"):
         open_cache(folder)
-    (folder / "images.npy").write_bytes((folder / "images.npy").read_bytes()[:200])
-    with pytest.raises(CacheError, match="is damaged"):
-        open_cache(folder)
+    build_cache(samples, tmp_path / "other", sources, XRaySettings(16), shared=tmp_path / "shared", progress=False)
+    (images,) = (tmp_path / "shared").glob("*/images.npy")
+    images.write_bytes(images.read_bytes()[:600])
+    with pytest.raises(CacheError, match=r"is damaged .*holds 0 images, expected at least 5"):
+        open_cache(tmp_path / "other")
     (folder / "cache.json").write_text('{"format": 0}')
-    with pytest.raises(CacheError, match="cache format 0, expected 1"):
+    with pytest.raises(CacheError, match="cache format 0, expected 2"):
         open_cache(folder)

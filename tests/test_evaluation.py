@@ -1,6 +1,6 @@
 """Evaluation with small networks whose output is known in closed form."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,10 @@ class Cache:
     images: np.ndarray
     masks: np.ndarray | None
     rows: pd.DataFrame
+    truth: dict = field(default_factory=dict)  # sample_id -> labelled voxels, grid
+
+    def scan_truth(self, sample_id):
+        return self.truth.get(sample_id)
 
 
 class MeanLogit(nn.Module):

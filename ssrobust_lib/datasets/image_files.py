@@ -22,7 +22,7 @@ from ssrobust_lib.scan_voxels import CELL
 
 IMAGES, MASKS, SCAN_LABELS = "images.npy", "masks.npy", "scan_labels.npy"
 JOURNAL, ENDS = "entries.jsonl", "ends"
-HEADER_BYTES = 128
+HEADER_BYTES = 256
 _AT_ONCE = 2**30  # a single write may stop short of 2 GiB
 
 
