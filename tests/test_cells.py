@@ -2,6 +2,7 @@
 
 import errno
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from ssrobust_lib.cells.data import labelled_ids, pretext_ids
 from ssrobust_lib.cells.trained import shared_structures
 from ssrobust_lib.comparisons import COLUMNS
 from ssrobust_lib.config import ProfileError
+from ssrobust_lib.datasets import LOADERS
 from ssrobust_lib.study import Study
 from ssrobust_lib.training_state import CURVE_COLUMNS
 from ssrobust_lib.unit_scores import CLASSIFICATION_COLUMNS, SEGMENTATION_COLUMNS
@@ -340,8 +342,11 @@ def test_kidneys_of_the_other_centre_are_merged_and_scored_with_and_without_tumo
     columns = [*KEY, "sample_id"]
     wide = table.set_index([*columns, "structure"]).unstack("structure")
     cache = trained.open_images(tiny_study, "organs")
-    rows = cache.rows[cache.rows["set"] == "kits19"]
-    masks = pd.Series({scan: np.asarray(cache.masks[part.index]) for scan, part in rows.groupby("sample_id")})
+    source = trained.constants(tiny_study, "organs")["roots"]["kits19"]
+    samples = LOADERS["kits19"].index(Path(source)).set_index("sample_id", drop=False)
+    names = cache.rows.loc[cache.rows["set"] == "kits19", "sample_id"].unique()
+    # at the scan's own resolution, as the file holds them
+    masks = {n: LOADERS["kits19"].read_label(Path(source), samples.loc[n], ("kidney", "tumour")) for n in names}
     scans = wide.index.get_level_values("sample_id")
     kidney, alone = wide["voxels_label"]["kidney"], wide["voxels_label"]["kidney_without_tumour"]
     assert kidney.tolist() == [int((masks[scan] > 0).sum()) for scan in scans]
