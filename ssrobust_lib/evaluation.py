@@ -313,31 +313,26 @@ def _joint_counts(
     """
     truth = cache.scan_truth(str(cache.rows["sample_id"].iloc[scan[0]]))
     counting = torch.device("cpu") if runner.device.type == "mps" else runner.device  # Apple's GPU has no float64
+    counter = None if truth is None else ScanCounter(*truth, counting)
     if truth is not None:
         _check_whole(cache, scan, truth[1].shape_out[0])
-    counters: dict[tuple[str, int], ScanCounter] = {}
     joint: dict[tuple[str, int], np.ndarray] = {}
     for part in _batches(len(scan), batch_size):
         images = corrupted_images(cache, scan[part], condition, by_slice=True, device=runner.device)
         inputs = network_input(images, normalise)
-        labels = None if truth is not None else _labels(cache, scan[part], runner.device)
+        if counter is None and cache.masks is not None:
+            labels = torch.from_numpy(np.asarray(cache.masks[scan[part]], dtype=np.int64)).to(runner.device)
         for name, network in networks.items():
             logits = runner.logits_by_class(network, inputs)
-            if labels is not None:
+            n_classes = logits.shape[1]
+            if counter is not None:
+                counts = counter.count(part.start, logits.argmax(dim=1).to(counting), n_classes)
+                joint.setdefault(name, counter.unseen(n_classes))
+            else:
                 counts = joint_counts(labels, logits)
-                joint[name] = joint[name] + counts if name in joint else counts
-            elif truth is not None:
-                if name not in counters:
-                    counters[name] = ScanCounter(*truth, logits.shape[1], counting)
-                counters[name].add(part.start, logits.argmax(dim=1).to(counting))
+            joint[name] = joint[name] + counts if name in joint else counts
         report(len(images))
-    return joint | {name: counter.joint for name, counter in counters.items()}
-
-
-def _labels(cache: ImageCache, rows: np.ndarray, device: torch.device) -> torch.Tensor:
-    """Label values of some images, int64 (B, H, W)."""
-    assert cache.masks is not None  # `_voxel_tables` has seen to it
-    return torch.from_numpy(np.asarray(cache.masks[rows], dtype=np.int64)).to(device)
+    return joint
 
 
 def _check_whole(cache: ImageCache, scan: np.ndarray, n_slices: int) -> None:

@@ -30,24 +30,19 @@ def joint_counts(labels: torch.Tensor, logits: torch.Tensor) -> np.ndarray:
 
 
 class ScanCounter:
-    """Counts one scan's own voxels by label value and predicted class, while its slices pass by.
+    """Counts one scan's own voxels by label value and predicted class, some slices of the network's at a time.
 
     A predicted class is carried to the scan's voxels as `preprocessing.to_scan_grid` does it, to the nearest ones; what
-    lies outside the network's images counts as predicted background.
+    lies outside the network's images counts as predicted background (see `unseen`).
 
     Parameters
     ----------
     truth : the scan's labelled voxels by cell of the grid
     grid : where the network's images lie in the scan
-    n_classes : K, classes of the network
     device : where the counting happens
-
-    Attributes
-    ----------
-    joint : int64 (256, K), voxels of the scan by label value and predicted class so far
     """
 
-    def __init__(self, truth: ScanLabels, grid: Grid, n_classes: int, device: torch.device) -> None:
+    def __init__(self, truth: ScanLabels, grid: Grid, device: torch.device) -> None:
         def tensor(values: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
             return torch.from_numpy(np.ascontiguousarray(values).astype(np.int64)).to(device, dtype)
 
@@ -57,26 +52,44 @@ class ScanCounter:
         self._labels = tensor(truth.cells["label"], torch.int64)
         self._voxels = tensor(truth.cells["voxels"], torch.float64)  # sums of whole numbers are exact below 2**53
         self._along, self._plane = tensor(along, torch.float64), tensor(plane.ravel(), torch.float64)
-        self._n_classes = n_classes
-        self.joint = np.zeros((N_LABEL_VALUES, n_classes), dtype=np.int64)
-        for label, voxels in truth.outside.items():
-            self.joint[label, 0] = voxels
-        seen = int(along.sum()) * int(plane.sum())
-        self.joint[0, 0] = int(np.prod(grid.shape_in, dtype=np.int64)) - seen - sum(truth.outside.values())
+        self._outside = dict(truth.outside)
+        self._unseen = int(np.prod(grid.shape_in, dtype=np.int64)) - int(along.sum()) * int(plane.sum())
+        self._weights: tuple[tuple[int, int], torch.Tensor] | None = None
 
-    def add(self, first: int, predicted: torch.Tensor) -> None:
-        """Count slices `first`, `first + 1`, ... of the grid; predicted int64 (n, H, W) on the counter's device."""
+    def unseen(self, n_classes: int) -> np.ndarray:
+        """Voxels outside the network's images: int64 (256, K), all of them in class 0."""
+        joint = np.zeros((N_LABEL_VALUES, n_classes), dtype=np.int64)
+        for label, voxels in self._outside.items():
+            joint[label, 0] = voxels
+        joint[0, 0] = self._unseen - sum(self._outside.values())
+        return joint
+
+    def count(self, first: int, predicted: torch.Tensor, n_classes: int) -> np.ndarray:
+        """Voxels that slices `first`, `first + 1`, ... of the grid stand for: int64 (256, K).
+
+        Parameters
+        ----------
+        first : number of the first slice
+        predicted : int64 (n, H, W) on the counter's device
+        n_classes : K
+        """
         n, pixels = len(predicted), len(self._plane)
         classes = predicted.reshape(-1)  # (n * H * W,)
-        weights = (self._along[first : first + n, None] * self._plane).reshape(-1)  # (n, H * W) -> (n * H * W,)
-        by_class = torch.bincount(classes, weights=weights, minlength=self._n_classes)
+        by_class = torch.bincount(classes, weights=self._weights_of(first, n), minlength=n_classes)
         lower, upper = np.searchsorted(self._first_cells, [first * pixels, (first + n) * pixels])
         found = classes[self._cells[lower:upper] - first * pixels]
-        pairs = self._labels[lower:upper] * self._n_classes + found
-        counts = torch.bincount(pairs, weights=self._voxels[lower:upper], minlength=N_LABEL_VALUES * self._n_classes)
-        labelled = counts.view(N_LABEL_VALUES, self._n_classes).cpu().numpy().astype(np.int64)
-        self.joint += labelled
-        self.joint[0] += by_class.cpu().numpy().astype(np.int64) - labelled.sum(axis=0)
+        pairs = self._labels[lower:upper] * n_classes + found
+        counts = torch.bincount(pairs, weights=self._voxels[lower:upper], minlength=N_LABEL_VALUES * n_classes)
+        joint = counts.view(N_LABEL_VALUES, n_classes).cpu().numpy().astype(np.int64)
+        joint[0] += by_class.cpu().numpy().astype(np.int64) - joint.sum(axis=0)
+        return joint
+
+    def _weights_of(self, first: int, n: int) -> torch.Tensor:
+        """Voxels that each pixel of some slices stands for; kept for the next network, which sees the same slices."""
+        if self._weights is None or self._weights[0] != (first, n):
+            weights = self._along[first : first + n, None] * self._plane  # (n, H * W)
+            self._weights = ((first, n), weights.reshape(-1))
+        return self._weights[1]
 
 
 def structure_voxels(joint: np.ndarray, structures: Structures) -> pd.DataFrame:

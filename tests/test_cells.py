@@ -397,6 +397,19 @@ def test_a_full_disk_is_reported_with_the_name_of_the_cell(tiny_study, tmp_path,
     assert_frame_equal(study.table(cell, "predictions"), expected, check_exact=True)
 
 
+def test_decoded_images_that_were_deleted_are_decoded_again(tiny_study, tmp_path):
+    study = Study(tiny_study.profile, runs=tmp_path)
+    cell = trained.data_cell(study, "organs")
+    shutil.copytree(tiny_study.folder_of(cell), study.folder_of(cell))
+    shutil.copytree(data_cell.shared_images(tiny_study), data_cell.shared_images(study))
+    for folder in data_cell.shared_images(study).glob("visceral-*"):
+        shutil.rmtree(folder)
+    cache, expected = trained.open_images(study, "organs"), trained.open_images(tiny_study, "organs")
+    assert cache.folders[0].is_relative_to(tmp_path)
+    np.testing.assert_array_equal(cache.images[:], expected.images[:])
+    np.testing.assert_array_equal(cache.masks[:], expected.masks[:])
+
+
 @pytest.mark.parametrize(("task", "step"), [("pneumonia", "finetune"), ("organs", "finetune"), ("organs", "pretext")])
 def test_an_interrupted_training_goes_on_and_ends_with_the_same_bytes(tiny_study, task, step, tmp_path, monkeypatch):
     monkeypatch.setattr(resuming, "_SECONDS", 0.0)

@@ -48,6 +48,8 @@ FAULTS = [
     (lambda v: v.update(arms=["scratch", "rotation"]), r"pretext\.pneumonia: no settings for rotation"),
     (lambda v: v["data"]["organs"].pop("pixel_mm"), r"data\.organs: pixel_mm"),
     (lambda v: v.update(name="../out"), r"name: "),
+    (lambda v: v.update(name="cache"), r"runs/cache holds the decoded images of all runs: choose another name"),
+    (lambda v: v["data"]["organs"].update(on_unreadable="skip"), r"data\.organs\.on_unreadable: .*'report' or 'stop'"),
 ]
 
 

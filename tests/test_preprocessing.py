@@ -162,7 +162,10 @@ def test_growing_is_simpleitks_linear_interpolation(slice_mm: float | None) -> N
     noisy = Volume(volume.hu + np.random.default_rng(0).normal(0, 200, volume.hu.shape).astype(np.float32), (5, 2, 2))
     scan = preprocess_ct(noisy, None, CTSettings(size=100, pixel_mm=1.3, slice_mm=slice_mm))
     expected = sitk_resampled(window(noisy.hu, DEFAULT_WINDOW_HU), scan.grid, "sitkLinear")
-    np.testing.assert_allclose(scan.images, expected, atol=2e-5)
+    # within one voxel outside the scan ours falls to 0 linearly, SimpleITK's at once
+    inside = np.ix_(*(scan.grid.nearest(axis) >= 0 for axis in range(3)))
+    assert expected[inside].size > 0.4 * expected.size
+    np.testing.assert_allclose(scan.images[inside], expected[inside], atol=2e-5)
 
 
 def test_shrinking_by_whole_factors_is_simpleitks_mean_of_bins() -> None:

@@ -33,10 +33,11 @@ def test_both_ways_of_counting_agree(shape_in, shape_out, step, origin, seed, ba
     truth = labels_by_cell(labels, grid)
     assert (np.diff(truth.cells["cell"].astype(np.int64)) >= 0).all()
     assert truth.cells["voxels"].sum() + sum(truth.outside.values()) == np.count_nonzero(labels)
-    counter = ScanCounter(truth, grid, 3, torch.device("cpu"))
+    counter = ScanCounter(truth, grid, torch.device("cpu"))
+    joint = counter.unseen(3)
     for first in range(0, shape_out[0], batch):
-        counter.add(first, torch.from_numpy(predicted[first : first + batch].astype(np.int64)))
-    np.testing.assert_array_equal(counter.joint, counted_voxel_by_voxel(labels, predicted, grid, 3))
+        joint += counter.count(first, torch.from_numpy(predicted[first : first + batch].astype(np.int64)), 3)
+    np.testing.assert_array_equal(joint, counted_voxel_by_voxel(labels, predicted, grid, 3))
 
 
 def test_a_cell_stands_for_the_voxels_nearest_to_it() -> None:
