@@ -9,20 +9,19 @@ measured in the same run, in turn:
   those of RSNA where ``SSROBUST_REAL_DATA`` holds them, else phantoms; each is decoded under several names.
 - reading: random batches of 32 images of 256 x 256, against copying as many bytes that lie in one piece in memory.
 - memory: the whole data cell of a study (tables, decoding, split, constants) with 240 and with 26,684 X-rays, small
-  ones under distinct names: the largest resident set of the process and of a worker.
+  ones that differ in a few pixels: the largest resident set of the process and of a worker.
 - ct: window and resampling of a 512 x 512 scan, growing (linear, `Resample`) and halving (means, `BinShrink`),
   against SimpleITK on one thread, since the cache decodes one scan per process.
 """
 
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -75,27 +74,52 @@ def _seconds(work: Callable[[], object]) -> float:
 # ---- X-rays into the cache -----------------------------------------------------------------------------------------
 
 
-def _xray_set(folder: Path, n: int, size: int, distinct: int) -> Path:
-    """A set in RSNA's layout: a few files under many names."""
-    from ssrobust_lib.phantoms.xray_files import write_rsna_phantoms
-    from ssrobust_lib.sources import REAL_DATA
-
-    root = folder / f"rsna-{n}-{size}"
+def _layout(root: Path, files: Iterable[bytes]) -> Path:
+    """Write a set in RSNA's layout, every fourth image positive."""
     images = root / "stage_2_train_images"
     images.mkdir(parents=True)
-    real = Path(os.environ.get(REAL_DATA, "")) / "rsna" / "stage_2_train_images"
-    if size == 1024 and real.is_dir():
-        originals = sorted(real.glob("*.dcm"))[:distinct]
-    else:
-        write_rsna_phantoms(folder / f"few-{size}", n_patients=distinct, size=size, seed=0, workers=2)
-        originals = sorted((folder / f"few-{size}" / "stage_2_train_images").glob("*.dcm"))
     lines = ["patientId,x,y,width,height,Target"]
-    for number in range(n):
+    for number, content in enumerate(files):
         name = f"{number:08d}-0000-4000-8000-000000000000"
-        shutil.copyfile(originals[number % len(originals)], images / f"{name}.dcm")
+        (images / f"{name}.dcm").write_bytes(content)
         lines.append(f"{name},1,1,5,5,1" if number % 4 == 0 else f"{name},,,,,0")
     (root / "stage_2_train_labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return root
+
+
+def _phantoms(folder: Path, n: int, size: int) -> list[Path]:
+    from ssrobust_lib.phantoms.xray_files import write_rsna_phantoms
+
+    write_rsna_phantoms(folder / f"phantoms-{size}", n_patients=n, size=size, seed=0, workers=2)
+    return sorted((folder / f"phantoms-{size}" / "stage_2_train_images").glob("*.dcm"))
+
+
+def _full_size(folder: Path) -> Path:
+    """A set of full-size images: a few files under many names."""
+    from ssrobust_lib.sources import REAL_DATA
+
+    real = Path(os.environ.get(REAL_DATA, "")) / "rsna" / "stage_2_train_images"
+    originals = sorted(real.glob("*.dcm"))[:24] if real.is_dir() else _phantoms(folder, 12, 1024)
+    contents = [path.read_bytes() for path in originals]
+    return _layout(folder / "full-size", (contents[number % len(contents)] for number in range(XRAYS)))
+
+
+def _distinct(folder: Path, n: int) -> Path:
+    """A set of n small images that differ in their first pixels, where each has its number."""
+    import io
+
+    import pydicom
+    from pydicom.uid import generate_uid
+
+    dataset = pydicom.dcmread(_phantoms(folder / str(n), 1, 128)[0])
+    dataset.decompress(generate_instance_uid=False)
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=["benchmark"])
+    written = io.BytesIO()
+    dataset.save_as(written, enforce_file_format=True)
+    content, pixels = written.getvalue(), dataset.PixelData
+    place = content.rindex(pixels)
+    numbers = (bytes(number // 100**digit % 100 for digit in range(4)) for number in range(n))
+    return _layout(folder / f"distinct-{n}", (content[:place] + digits + content[place + 4 :] for digits in numbers))
 
 
 def _xrays(place: Path) -> list[dict[str, Any]]:
@@ -103,7 +127,7 @@ def _xrays(place: Path) -> list[dict[str, Any]]:
     from ssrobust_lib.datasets.manifest import load_manifest
     from ssrobust_lib.preprocessing import XRaySettings
 
-    root = _xray_set(place, XRAYS, 1024, 24)
+    root = _full_size(place)
     files = sorted((root / "stage_2_train_images").glob("*.dcm"))
     settings, manifest = XRaySettings(SIZE), load_manifest("rsna")
 
@@ -208,7 +232,7 @@ print(json.dumps({"seconds": seconds, "megabytes": [peak / 1024 for peak in peak
 def _memory(place: Path) -> list[dict[str, Any]]:
     found = {}
     for n in (FEW, MANY):
-        root = _xray_set(place, n, 128, 24)
+        root = _distinct(place, n)
         (place / f"root-{n}").mkdir()
         (place / f"root-{n}" / "rsna").symlink_to(root)
         command = [sys.executable, "-c", _CELL, str(place / f"root-{n}"), str(place / "runs"), str(n)]
