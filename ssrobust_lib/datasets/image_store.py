@@ -152,7 +152,8 @@ class ImageStore:
 
     def _decode(self, found: "_Search", source: Source, settings: Settings, workers: int, told: Told) -> None:
         size = 1 if isinstance(settings, CTSettings) else XRAYS_PER_TASK
-        chunks = [found.missing[start : start + size] for start in range(0, len(found.missing), size)]
+        missing = found.missing
+        chunks = [missing[start : start + size] for start in range(0, len(missing), size)]
         tasks = (self._task(found, chunk, source, settings) for chunk in chunks)
         waiting: list[dict[str, Any]] = []
         saved = time.monotonic()
