@@ -16,6 +16,7 @@ from ssrobust_lib.registry import unknown_name
 
 PROJECT = Path(__file__).resolve().parent.parent
 PROFILES = PROJECT / "profiles"
+SHARED_IMAGES = "cache"  # below runs/: decoded images, which no profile may take for its own folder
 TASKS = ("pneumonia", "organs")
 CORRUPTION_NAMES = (
     "gaussian_noise",
@@ -74,7 +75,8 @@ class TaskData(SetChoice):
 
     The split `published` takes the set's own test images (VISCERAL: the gold corpus) and no number of them. With
     `given`, the set says itself who is trained on, validated on and tested on, and `validation` and `test` are stated
-    for a part that it does not give.
+    for a part that it does not give. `on_unreadable` says what becomes of a run when images cannot be read: it goes on
+    without them and lists them (report), or stops with the list once it knows all of them (stop).
     """
 
     split: Literal["patient", "published", "row", "given"] = "patient"
@@ -87,6 +89,7 @@ class TaskData(SetChoice):
     pixel_mm: PositiveFloat | None = None
     slice_mm: PositiveFloat | None = None
     window_hu: tuple[float, float] | None = None
+    on_unreadable: Literal["report", "stop"] = "report"
 
     @model_validator(mode="after")
     def _numbers_fit_the_split(self) -> "TaskData":
@@ -174,6 +177,8 @@ class Profile(_Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Profile":
+        if self.name == SHARED_IMAGES:
+            raise ValueError(f"name: runs/{SHARED_IMAGES} holds the decoded images of all runs: choose another name")
         if not self.data:
             raise ValueError("data: expected at least one task (pneumonia, organs)")
         for section in ("data", "networks", "pretext", "finetune"):

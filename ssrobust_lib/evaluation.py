@@ -18,7 +18,7 @@ from ssrobust_lib.calibration import CALIBRATION
 from ssrobust_lib.corruptions import CORRUPTIONS
 from ssrobust_lib.inference import CLEAN, Condition, ImageCache, Networks, Runner, corrupted_images, network_input
 from ssrobust_lib.metrics import accuracy, dice_per_scan
-from ssrobust_lib.voxel_counts import Structures, check_structures, joint_counts, structure_voxels
+from ssrobust_lib.voxel_counts import ScanCounter, Structures, check_structures, joint_counts, structure_voxels
 
 HIGHEST_SEVERITY = 5
 
@@ -140,7 +140,8 @@ def evaluate_segmentation(
         {'liver': ([1], [1]), ...}; the KiTS set, where 1 is kidney and 2 tumour, has {'kidney': ([13, 14], [1, 2])}
         with the tumour counted as kidney, and ([13, 14], [1]) without.
     cache, rows, normalise, corruption, strengths, study_seed, task, batch_size, device, precision, progress
-        As in `evaluate_classification`. The rows must hold all slices of a scan: its score is that of the volume.
+        As in `evaluate_classification`. The rows must hold all slices of a scan: its score is that of the volume, at
+        the scan's own resolution where the cache knows its voxels.
 
     Returns
     -------
@@ -286,15 +287,7 @@ def _voxel_tables(
     tables: dict[tuple[str, int], list[pd.DataFrame]] = {name: [] for name in networks}
     with runner.ready(networks):
         for scan in _scans(cache, positions):
-            joint: dict[tuple[str, int], np.ndarray] = {}
-            for part in _batches(len(scan), batch_size):
-                images = corrupted_images(cache, scan[part], condition, by_slice=True, device=runner.device)
-                inputs = network_input(images, normalise)
-                labels = torch.from_numpy(np.asarray(cache.masks[scan[part]], dtype=np.int64)).to(runner.device)
-                for name, network in networks.items():
-                    counts = joint_counts(labels, runner.logits_by_class(network, inputs))
-                    joint[name] = joint[name] + counts if name in joint else counts
-                report(len(images))
+            joint = _joint_counts(runner, networks, cache, scan, normalise, condition, batch_size, report)
             row = cache.rows.iloc[scan[0]]
             for name, counts in joint.items():
                 table = structure_voxels(counts, structures)
@@ -302,6 +295,54 @@ def _voxel_tables(
                     table.insert(place, column, row[column])
                 tables[name].append(table)
     return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
+
+
+def _joint_counts(
+    runner: Runner,
+    networks: Networks,
+    cache: ImageCache,
+    scan: np.ndarray,
+    normalise: tuple[float, float],
+    condition: Condition,
+    batch_size: int,
+    report: Callable[[int], None],
+) -> dict[tuple[str, int], np.ndarray]:
+    """Voxels of one scan by label value and predicted class, int64 (256, K) for every network.
+
+    They are the scan's own voxels where the cache knows them, else those of the network's images.
+    """
+    truth = cache.scan_truth(str(cache.rows["sample_id"].iloc[scan[0]]))
+    counting = torch.device("cpu") if runner.device.type == "mps" else runner.device  # Apple's GPU has no float64
+    counter = None if truth is None else ScanCounter(*truth, counting)
+    if truth is not None:
+        _check_whole(cache, scan, truth[1].shape_out[0])
+    joint: dict[tuple[str, int], np.ndarray] = {}
+    for part in _batches(len(scan), batch_size):
+        images = corrupted_images(cache, scan[part], condition, by_slice=True, device=runner.device)
+        inputs = network_input(images, normalise)
+        if counter is None and cache.masks is not None:
+            labels = torch.from_numpy(np.asarray(cache.masks[scan[part]], dtype=np.int64)).to(runner.device)
+        for name, network in networks.items():
+            logits = runner.logits_by_class(network, inputs)
+            n_classes = logits.shape[1]
+            if counter is not None:
+                counts = counter.count(part.start, logits.argmax(dim=1).to(counting), n_classes)
+                joint.setdefault(name, counter.unseen(n_classes))
+            else:
+                counts = joint_counts(labels, logits)
+            joint[name] = joint[name] + counts if name in joint else counts
+        report(len(images))
+    return joint
+
+
+def _check_whole(cache: ImageCache, scan: np.ndarray, n_slices: int) -> None:
+    """Raise ValueError unless the rows are all slices of a scan, from the first to the last."""
+    slices = cache.rows["slice"].iloc[scan].to_numpy()
+    if not np.array_equal(slices, np.arange(n_slices)):
+        raise ValueError(
+            f"rows: expected all {n_slices} slices of {cache.rows['sample_id'].iloc[scan[0]]} in their order, got "
+            f"{len(slices)}: a scan's score is that of the whole volume"
+        )
 
 
 def _scans(cache: ImageCache, positions: np.ndarray) -> Iterator[np.ndarray]:

@@ -9,7 +9,7 @@ fixed affine map, (x - mean) / std with two numbers from the training data; noth
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,10 @@ from torch import nn
 
 from ssrobust_lib.corruptions import corrupt, sample_keys
 from ssrobust_lib.devices import choose_device, choose_precision
+
+if TYPE_CHECKING:
+    from ssrobust_lib.preprocessing import Grid
+    from ssrobust_lib.scan_voxels import ScanLabels
 
 CLEAN = "clean"
 
@@ -30,6 +34,9 @@ class ImageCache(Protocol):
     images: np.ndarray  # float16 (N, H, W) in [0, 1], may be a memory map
     masks: np.ndarray | None  # uint8 (N, H, W)
     rows: pd.DataFrame  # sample_id, patient_id, set, split, label, slice: one row per image, in the order of the arrays
+
+    def scan_truth(self, sample_id: str) -> "tuple[ScanLabels, Grid] | None":
+        """A scan's labelled voxels at its own resolution, and where its images lie in it; None where not known."""
 
 
 @dataclass(frozen=True)

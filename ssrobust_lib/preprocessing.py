@@ -275,17 +275,25 @@ def preprocess_ct(volume: "Volume", labels: np.ndarray | None, settings: CTSetti
     if labels is not None and labels.shape != volume.hu.shape:
         raise ValueError(f"the label map has {labels.shape} voxels, the scan {volume.hu.shape}: they must be the same")
     grid = scan_grid(volume, settings)
+    images = resample_ct(volume.hu, grid, settings.window_hu)
+    return PreprocessedScan(images, None if labels is None else take_nearest(labels, grid), grid)
+
+
+def resample_ct(hu: np.ndarray, grid: Grid, window_hu: tuple[float, float]) -> np.ndarray:
+    """Window a scan and resample it to a grid: float32 `grid.shape_in` in HU -> float32 `grid.shape_out` in [0, 1].
+
+    Outside the scan lies what the window maps to 0. Along the slices the grid covers the scan's whole extent.
+    """
     rows, columns = (
         axis_weights(grid.shape_in[axis], grid.shape_out[axis], grid.origin[axis], grid.step[axis]) for axis in (1, 2)
     )
     planes = np.empty((grid.shape_in[0], *grid.shape_out[1:]), dtype=np.float32)
-    for plane, target in zip(volume.hu, planes, strict=True):
-        target[...] = resample_plane(window(plane, settings.window_hu), rows, columns)
+    for plane, target in zip(hu, planes, strict=True):
+        target[...] = resample_plane(window(plane, window_hu), rows, columns)
     if grid.shape_out[0] != grid.shape_in[0]:
         flat = planes.reshape(len(planes), -1)  # (slices in, size * size)
         planes = (_whole_axis(grid.shape_in[0], grid.shape_out[0]) @ flat).reshape(grid.shape_out)
-    images = np.clip(planes, 0.0, 1.0, out=planes)
-    return PreprocessedScan(images, None if labels is None else take_nearest(labels, grid), grid)
+    return np.clip(planes, 0.0, 1.0, out=planes)
 
 
 def take_nearest(labels: np.ndarray, grid: Grid) -> np.ndarray:

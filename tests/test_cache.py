@@ -32,11 +32,13 @@ def scans(tmp_path: Path) -> tuple[pd.DataFrame, dict[str, Source]]:
 def test_xray_cache_holds_the_preprocessed_images_in_order(tmp_path: Path, kermany: tuple) -> None:
     samples, sources = kermany
     samples = samples.iloc[::-1].reset_index(drop=True)
-    problems = build_cache(samples, tmp_path / "cache", sources, XRaySettings(16), progress=False)
+    problems = build_cache(
+        samples, tmp_path / "cache", sources, XRaySettings(16), shared=tmp_path / "shared", progress=False
+    )
     cache = open_cache(tmp_path / "cache")
     assert problems.empty and cache.problems.empty and cache.masks is None and cache.scans is None
     assert cache.images.dtype == np.float16 and cache.images.shape == (5, 16, 16)
-    assert isinstance(cache.images, np.memmap) and cache.settings == XRaySettings(16)
+    assert cache.settings == XRaySettings(16)
     assert cache.rows["sample_id"].tolist() == samples["sample_id"].tolist()
     assert cache.rows["split"].eq("train").all() and cache.rows["published_split"].notna().all()
     assert cache.rows["label"].dtype == "Int8" and cache.rows["label"].tolist() == samples["label"].tolist()
@@ -51,7 +53,14 @@ def test_several_sets_share_a_cache_and_headers_fill_in_what_the_tables_lack(tmp
     samples, sources = kermany
     root = write_rsna(tmp_path / "rsna")
     both = pd.concat([samples, LOADERS["rsna"].index(root)], ignore_index=True)
-    build_cache(both, tmp_path / "cache", sources | {"rsna": Source("rsna", root)}, XRaySettings(16), progress=False)
+    build_cache(
+        both,
+        tmp_path / "cache",
+        sources | {"rsna": Source("rsna", root)},
+        XRaySettings(16),
+        shared=tmp_path / "shared",
+        progress=False,
+    )
     rows = open_cache(tmp_path / "cache").rows
     assert rows["set"].value_counts().to_dict() == {"kermany": 5, "rsna": 4}
     assert rows.loc[rows["set"] == "rsna", ["view", "sex", "age"]].drop_duplicates().values.tolist() == [
@@ -61,7 +70,7 @@ def test_several_sets_share_a_cache_and_headers_fill_in_what_the_tables_lack(tmp
 
 def test_ct_cache_holds_slices_labels_and_grids(tmp_path: Path, scans: tuple) -> None:
     samples, sources = scans
-    build_cache(samples, tmp_path / "cache", sources, SMALL_CT, progress=False)
+    build_cache(samples, tmp_path / "cache", sources, SMALL_CT, shared=tmp_path / "shared", progress=False)
     cache = open_cache(tmp_path / "cache")
     assert cache.images.shape == cache.masks.shape == (18, 16, 16) and cache.masks.dtype == np.uint8
     assert cache.structures == {"decathlon": STRUCTURES}
@@ -85,7 +94,7 @@ def test_ct_cache_holds_slices_labels_and_grids(tmp_path: Path, scans: tuple) ->
 def test_scans_without_structures_need_no_masks(tmp_path: Path, scans: tuple) -> None:
     samples, sources = scans
     bare = {"decathlon": Source("decathlon", sources["decathlon"].root)}
-    build_cache(samples, tmp_path / "cache", bare, SMALL_CT, progress=False)
+    build_cache(samples, tmp_path / "cache", bare, SMALL_CT, shared=tmp_path / "shared", progress=False)
     assert open_cache(tmp_path / "cache").masks is None
 
 
@@ -95,12 +104,18 @@ def test_the_result_does_not_depend_on_the_number_of_workers(
 ) -> None:
     samples, sources = request.getfixturevalue(kind)
     chosen = XRaySettings(16) if kind == "kermany" else SMALL_CT
+    caches = []
     for workers in (1, 2):
-        build_cache(samples, tmp_path / str(workers), sources, chosen, workers=workers, progress=False)
-    names = sorted(path.name for path in (tmp_path / "1").iterdir())
-    assert names == sorted(path.name for path in (tmp_path / "2").iterdir())
-    for name in names:
-        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes(), name
+        shared = tmp_path / f"shared{workers}"
+        build_cache(samples, tmp_path / str(workers), sources, chosen, shared=shared, workers=workers, progress=False)
+        caches.append(open_cache(tmp_path / str(workers)))
+    one, two = caches
+    np.testing.assert_array_equal(one.images[:], two.images[:])
+    pd.testing.assert_frame_equal(one.rows, two.rows)
+    pd.testing.assert_frame_equal(one.problems, two.problems)
+    if one.masks is not None:
+        np.testing.assert_array_equal(one.masks[:], two.masks[:])
+        pd.testing.assert_frame_equal(one.scans, two.scans)
 
 
 def test_unreadable_samples_are_reported_by_name_and_left_out(tmp_path: Path) -> None:
@@ -114,7 +129,7 @@ def test_unreadable_samples_are_reported_by_name_and_left_out(tmp_path: Path) ->
     (root / "labelsTr" / "case_4.nii.gz").write_bytes(b"")
     samples = LOADERS["decathlon"].index(root)
     sources = {"decathlon": Source("decathlon", root, STRUCTURES)}
-    problems = build_cache(samples, tmp_path / "cache", sources, SMALL_CT, progress=False)
+    problems = build_cache(samples, tmp_path / "cache", sources, SMALL_CT, shared=tmp_path / "shared", progress=False)
     assert problems["sample_id"].tolist() == [f"decathlon/case_{k}" for k in range(5)]
     for reason, expected in zip(
         problems["reason"],
@@ -126,41 +141,69 @@ def test_unreadable_samples_are_reported_by_name_and_left_out(tmp_path: Path) ->
     assert cache.rows["sample_id"].unique().tolist() == ["decathlon/case_5"] and len(cache.images) == 6
     pd.testing.assert_frame_equal(cache.problems, problems, check_dtype=False)
     with pytest.raises(CacheError, match="decathlon/case_0 .*not readable"):
-        build_cache(samples, tmp_path / "stopped", sources, SMALL_CT, on_error="stop", progress=False)
+        build_cache(
+            samples,
+            tmp_path / "stopped",
+            sources,
+            SMALL_CT,
+            shared=tmp_path / "shared",
+            on_unreadable="stop",
+            progress=False,
+        )
     with pytest.raises(CacheError, match="no complete cache"):
         open_cache(tmp_path / "stopped")
     with pytest.raises(CacheError, match="none of 5 images could be read"):
-        build_cache(samples.iloc[:5], tmp_path / "none", sources, SMALL_CT, progress=False)
+        build_cache(samples.iloc[:5], tmp_path / "none", sources, SMALL_CT, shared=tmp_path / "shared", progress=False)
 
 
 def test_misuse_is_refused(tmp_path: Path, kermany: tuple) -> None:
     samples, sources = kermany
     with pytest.raises(CacheError, match="no source for the sets kermany"):
-        build_cache(samples, tmp_path / "a", {}, XRaySettings(16), progress=False)
+        build_cache(samples, tmp_path / "a", {}, XRaySettings(16), shared=tmp_path / "shared", progress=False)
     with pytest.raises(CacheError, match="no samples"):
-        build_cache(samples.iloc[:0], tmp_path / "a", sources, XRaySettings(16), progress=False)
+        build_cache(
+            samples.iloc[:0], tmp_path / "a", sources, XRaySettings(16), shared=tmp_path / "shared", progress=False
+        )
     with pytest.raises(CacheError, match="twice"):
-        build_cache(pd.concat([samples, samples]), tmp_path / "a", sources, XRaySettings(16), progress=False)
+        build_cache(
+            pd.concat([samples, samples]),
+            tmp_path / "a",
+            sources,
+            XRaySettings(16),
+            shared=tmp_path / "shared",
+            progress=False,
+        )
     with pytest.raises(UnknownNameError, match="report, stop"):
-        build_cache(samples, tmp_path / "a", sources, XRaySettings(16), on_error="skip", progress=False)
+        build_cache(
+            samples,
+            tmp_path / "a",
+            sources,
+            XRaySettings(16),
+            shared=tmp_path / "shared",
+            on_unreadable="skip",
+            progress=False,
+        )
     with pytest.raises(CacheError, match="settings are for others"):
-        build_cache(samples, tmp_path / "b", sources, SMALL_CT, progress=False)
+        build_cache(samples, tmp_path / "b", sources, SMALL_CT, shared=tmp_path / "shared", progress=False)
+    (tmp_path / "b" / "of another").touch()
     with pytest.raises(CacheError, match="is not empty"):
-        build_cache(samples, tmp_path / "b", sources, XRaySettings(16), progress=False)
+        build_cache(samples, tmp_path / "b", sources, XRaySettings(16), shared=tmp_path / "shared", progress=False)
 
 
 def test_a_damaged_cache_is_refused(tmp_path: Path, kermany: tuple) -> None:
     samples, sources = kermany
     folder = tmp_path / "cache"
-    build_cache(samples, folder, sources, XRaySettings(16), progress=False)
+    build_cache(samples, folder, sources, XRaySettings(16), shared=tmp_path / "shared", progress=False)
     with pytest.raises(CacheError, match="no complete cache"):
         open_cache(tmp_path / "elsewhere")
     pd.read_parquet(folder / "rows.parquet").iloc[1:].to_parquet(folder / "rows.parquet")
     with pytest.raises(CacheError, match="5 images, 4 rows"):
         open_cache(folder)
-    (folder / "images.npy").write_bytes((folder / "images.npy").read_bytes()[:200])
-    with pytest.raises(CacheError, match="is damaged"):
-        open_cache(folder)
+    build_cache(samples, tmp_path / "other", sources, XRaySettings(16), shared=tmp_path / "shared", progress=False)
+    (images,) = (tmp_path / "shared").glob("*/images.npy")
+    images.write_bytes(images.read_bytes()[:600])
+    with pytest.raises(CacheError, match=r"is damaged .*holds 0 images, expected at least 5"):
+        open_cache(tmp_path / "other")
     (folder / "cache.json").write_text('{"format": 0}')
-    with pytest.raises(CacheError, match="cache format 0, expected 1"):
+    with pytest.raises(CacheError, match="cache format 0, expected 2"):
         open_cache(folder)

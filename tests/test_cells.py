@@ -2,6 +2,7 @@
 
 import errno
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from ssrobust_lib.cells.data import labelled_ids, pretext_ids
 from ssrobust_lib.cells.trained import shared_structures
 from ssrobust_lib.comparisons import COLUMNS
 from ssrobust_lib.config import ProfileError
+from ssrobust_lib.datasets import LOADERS
 from ssrobust_lib.registry import UnknownNameError
 from ssrobust_lib.study import Study
 from ssrobust_lib.training_state import CURVE_COLUMNS
@@ -243,7 +245,7 @@ class Poisoned:
         foreign = ~(self.rows["sample_id"].isin(allowed) | (self.rows["split"] == "val"))
         assert foreign.any()
         self.rows.loc[foreign, "label"] = 99
-        self.masks = None if cache.masks is None else cache.masks.copy()
+        self.masks = None if cache.masks is None else cache.masks[:]
         if self.masks is not None:
             self.masks[foreign.to_numpy()] = 255
 
@@ -352,8 +354,11 @@ def test_kidneys_of_the_other_centre_are_merged_and_scored_with_and_without_tumo
     columns = [*KEY, "sample_id"]
     wide = table.set_index([*columns, "structure"]).unstack("structure")
     cache = trained.open_images(tiny_study, "organs")
-    rows = cache.rows[cache.rows["set"] == "kits19"]
-    masks = pd.Series({scan: np.asarray(cache.masks[part.index]) for scan, part in rows.groupby("sample_id")})
+    source = trained.constants(tiny_study, "organs")["roots"]["kits19"]
+    samples = LOADERS["kits19"].index(Path(source)).set_index("sample_id", drop=False)
+    names = cache.rows.loc[cache.rows["set"] == "kits19", "sample_id"].unique()
+    # at the scan's own resolution, as the file holds them
+    masks = {n: LOADERS["kits19"].read_label(Path(source), samples.loc[n], ("kidney", "tumour")) for n in names}
     scans = wide.index.get_level_values("sample_id")
     kidney, alone = wide["voxels_label"]["kidney"], wide["voxels_label"]["kidney_without_tumour"]
     assert kidney.tolist() == [int((masks[scan] > 0).sum()) for scan in scans]
@@ -410,6 +415,19 @@ def test_a_full_disk_is_reported_with_the_name_of_the_cell(tiny_study, tmp_path,
     study.ensure(cell)
     expected = tiny_study.table(cell, "predictions")
     assert_frame_equal(study.table(cell, "predictions"), expected, check_exact=True)
+
+
+def test_decoded_images_that_were_deleted_are_decoded_again(tiny_study, tmp_path):
+    study = Study(tiny_study.profile, runs=tmp_path)
+    cell = trained.data_cell(study, "organs")
+    shutil.copytree(tiny_study.folder_of(cell), study.folder_of(cell))
+    shutil.copytree(data_cell.shared_images(tiny_study), data_cell.shared_images(study))
+    for folder in data_cell.shared_images(study).glob("visceral-*"):
+        shutil.rmtree(folder)
+    cache, expected = trained.open_images(study, "organs"), trained.open_images(tiny_study, "organs")
+    assert cache.folders[0].is_relative_to(tmp_path)
+    np.testing.assert_array_equal(cache.images[:], expected.images[:])
+    np.testing.assert_array_equal(cache.masks[:], expected.masks[:])
 
 
 @pytest.mark.parametrize(("task", "step"), [("pneumonia", "finetune"), ("organs", "finetune"), ("organs", "pretext")])

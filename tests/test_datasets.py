@@ -134,6 +134,32 @@ def test_every_loader_keeps_the_contract(roots: dict[str, Path], name: str) -> N
 
 
 @pytest.mark.parametrize("name", LOADERS.names())
+def test_a_sample_needs_no_other_files_than_its_own(roots: dict[str, Path], name: str, tmp_path: Path) -> None:
+    """`files` names all that a sample is decoded from: with them and the set's tables, and no other, it reads the same.
+
+    What it leaves out could change without the cache noticing.
+    """
+    loader, root = LOADERS[name], roots[name]
+    known = [manifest.structures for manifest in manifests().values() if manifest.loader == name]
+    structures = tuple(loader.label_map(root)) or (known[0] if known else ())
+    for number, row in enumerate(loader.index(root).to_dict("records")):
+        alone, files = tmp_path / str(number), loader.files(root, row)
+        assert files and len(set(files)) == len(files)
+        tables = [path for suffix in ("csv", "json") for path in root.glob(f"*.{suffix}")]
+        for path in {*files, *tables}:
+            (alone / path.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
+            (alone / path.relative_to(root)).write_bytes(path.read_bytes())
+        whole, part = loader.read_image(root, row), loader.read_image(alone, row)
+        if isinstance(whole, XRay):
+            np.testing.assert_array_equal(part.pixels, whole.pixels)
+            continue
+        np.testing.assert_array_equal(part.hu, whole.hu)
+        if row["has_label"] and structures:
+            labels = loader.read_label(root, row, structures)
+            np.testing.assert_array_equal(loader.read_label(alone, row, structures), labels)
+
+
+@pytest.mark.parametrize("name", LOADERS.names())
 def test_label_maps_fit_their_scans_or_are_refused(roots: dict[str, Path], name: str) -> None:
     loader = LOADERS[name]
     own = {"visceral": NAMES, "kits19": ["kidney", "tumour"], "decathlon": ["Cord", "Gland"], **CT_STRUCTURES}

@@ -1,6 +1,6 @@
 """Evaluation with small networks whose output is known in closed form."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,9 @@ from ssrobust_lib.evaluation import (
 )
 from ssrobust_lib.inference import Condition, Runner, corrupted_images, predict_masks, predict_probabilities
 from ssrobust_lib.metrics import accuracy, dice_per_scan
+from ssrobust_lib.preprocessing import Grid, to_scan_grid
 from ssrobust_lib.registry import UnknownNameError
+from ssrobust_lib.scan_voxels import labels_by_cell
 from ssrobust_lib.voxel_counts import structure_voxels
 
 NORMALISE = (0.4, 0.25)
@@ -30,6 +32,10 @@ class Cache:
     images: np.ndarray
     masks: np.ndarray | None
     rows: pd.DataFrame
+    truth: dict = field(default_factory=dict)  # sample_id -> labelled voxels, grid
+
+    def scan_truth(self, sample_id):
+        return self.truth.get(sample_id)
 
 
 class MeanLogit(nn.Module):
@@ -210,6 +216,25 @@ class TestSegmentation:
             label, found = np.isin(cache.masks[of_scan], values), np.isin(predicted[of_scan], classes)
             counts = (label.sum(), found.sum(), (label & found).sum())
             assert (row["voxels_label"], row["voxels_predicted"], row["voxels_overlap"]) == counts
+
+    def test_a_scan_is_scored_on_its_own_voxels(self):
+        """Twelve pixels of the network stand for nineteen of the scan, three slices for five; a border stays unseen."""
+        generator = np.random.default_rng(3)
+        grid = Grid((0.3, 2.1, 0.9), (1.6, 1.3, 1.5), (5, 19, 20), (3, 12, 12), (1.6, 1.3, 1.5))
+        labels = generator.integers(0, 3, grid.shape_in).astype(np.uint8)
+        cache, network = ct_cache(n_scans=1, n_slices=3), Thresholds(at(0.45), at(0.9))
+        cache.truth["s0"] = (labels_by_cell(labels, grid), grid)
+        predicted = to_scan_grid(predict_masks(network, torch.from_numpy(cache.images.astype(np.float32))[:, None],
+                                               NORMALISE), grid)  # fmt: skip
+        for batch_size in (1, 2, 16):
+            table = segment(cache, {("scratch", 0): network}, corruption="clean", strengths={0: 0.0},
+                            batch_size=batch_size).set_index("structure")  # fmt: skip
+            for name, (classes, values) in STRUCTURES.items():
+                label, found = np.isin(labels, values), np.isin(predicted, classes)
+                counts = (label.sum(), found.sum(), (label & found).sum())
+                assert tuple(table.loc[name, ["voxels_label", "voxels_predicted", "voxels_overlap"]]) == counts
+        with pytest.raises(ValueError, match="expected all 3 slices of s0 in their order, got 2"):
+            segment(cache, {("scratch", 0): network}, rows=[0, 2])
 
     def test_slices_have_noise_of_their_own_whatever_the_batch(self):
         cache = ct_cache()

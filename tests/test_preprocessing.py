@@ -9,11 +9,13 @@ from ssrobust_lib.datasets import Volume
 from ssrobust_lib.preprocessing import (
     DEFAULT_WINDOW_HU,
     CTSettings,
+    Grid,
     XRaySettings,
     axis_weights,
     body_centre,
     preprocess_ct,
     preprocess_xray,
+    resample_ct,
     take_nearest,
     to_scan_grid,
     window,
@@ -140,6 +142,55 @@ def test_mapping_back_undoes_a_grid_that_only_cuts_or_refines() -> None:
         scan = preprocess_ct(volume, labels, settings_)
         np.testing.assert_array_equal(to_scan_grid(scan.labels, scan.grid), labels)
         np.testing.assert_array_equal(take_nearest(labels, scan.grid), scan.labels)
+
+
+def sitk_resampled(array: np.ndarray, grid: Grid, interpolator: str) -> np.ndarray:
+    """The same grid laid over the same voxels by SimpleITK; outside lies 0."""
+    import SimpleITK
+
+    image = SimpleITK.GetImageFromArray(array)
+    size, spacing, origin = ([*values][::-1] for values in (grid.shape_out, grid.step, grid.origin))
+    resampled = SimpleITK.Resample(
+        image, [int(n) for n in size], SimpleITK.Transform(), getattr(SimpleITK, interpolator), origin, spacing
+    )
+    return SimpleITK.GetArrayFromImage(resampled)
+
+
+@pytest.mark.parametrize("slice_mm", [None, 2.0, 5.0])
+def test_growing_is_simpleitks_linear_interpolation(slice_mm: float | None) -> None:
+    volume = phantom()
+    noisy = Volume(volume.hu + np.random.default_rng(0).normal(0, 200, volume.hu.shape).astype(np.float32), (5, 2, 2))
+    scan = preprocess_ct(noisy, None, CTSettings(size=100, pixel_mm=1.3, slice_mm=slice_mm))
+    expected = sitk_resampled(window(noisy.hu, DEFAULT_WINDOW_HU), scan.grid, "sitkLinear")
+    # within one voxel outside the scan ours falls to 0 linearly, SimpleITK's at once
+    inside = np.ix_(*(scan.grid.nearest(axis) >= 0 for axis in range(3)))
+    assert expected[inside].size > 0.4 * expected.size
+    np.testing.assert_allclose(scan.images[inside], expected[inside], atol=2e-5)
+
+
+def test_shrinking_by_whole_factors_is_simpleitks_mean_of_bins() -> None:
+    import SimpleITK
+
+    hu = np.random.default_rng(0).normal(0, 300, (8, 64, 48)).astype(np.float32)
+    grid = Grid((0.5, 1.0, 0.5), (2.0, 3.0, 2.0), (8, 64, 48), (4, 21, 24), (2.0, 3.0, 2.0))
+    binned = SimpleITK.BinShrink(SimpleITK.GetImageFromArray(window(hu, DEFAULT_WINDOW_HU)[:, :63]), [2, 3, 2])
+    found = resample_ct(hu, grid, DEFAULT_WINDOW_HU)
+    np.testing.assert_allclose(found, SimpleITK.GetArrayFromImage(binned), atol=1e-6)
+
+
+def test_shrinking_by_a_fraction_is_the_mean_of_the_covered_area() -> None:
+    """Five thirds of a voxel: as if each voxel were three, and five of those were averaged."""
+    image = np.random.default_rng(0).random((40, 60), dtype=np.float32)
+    fine = image.astype(np.float64).repeat(24, axis=0).repeat(24, axis=1)  # 960 x 1440
+    expected = fine.reshape(24, 40, 24, 60).mean(axis=(1, 3))
+    np.testing.assert_allclose(preprocess_xray(image, XRaySettings(24)), expected, atol=1e-6)
+
+
+def test_labels_are_simpleitks_nearest_neighbours() -> None:
+    volume = phantom()
+    labels = np.random.default_rng(0).integers(0, 9, volume.hu.shape).astype(np.uint8)
+    scan = preprocess_ct(volume, labels, CTSettings(size=77, pixel_mm=1.7, slice_mm=4.1))
+    np.testing.assert_array_equal(scan.labels, sitk_resampled(labels, scan.grid, "sitkNearestNeighbor"))
 
 
 def test_wrong_shapes_and_settings_are_refused() -> None:

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from ssrobust_lib import store
-from ssrobust_lib.config import Profile, ProfileError, SetChoice, TaskData
+from ssrobust_lib.config import SHARED_IMAGES, Profile, ProfileError, SetChoice, TaskData
 from ssrobust_lib.datasets import Source, index_samples, structures_of
 from ssrobust_lib.datasets.cache import build_cache, open_cache
 from ssrobust_lib.datasets.manifest import load_manifest
+from ssrobust_lib.datasets.stored_images import StoredImages
 from ssrobust_lib.given_split import as_external, at_home
 from ssrobust_lib.preprocessing import CTSettings, XRaySettings
 from ssrobust_lib.progress import progress
@@ -33,16 +34,27 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
         manifest = load_manifest(choice.set)
         samples, problems = index_samples(manifest, root)
         samples = _chosen(samples, choice).assign(set=choice.label)
-        tables.append(_in_part(samples, part))
+        tables.append(_in_part(samples.assign(on_disk=samples["has_label"]), part))
         left_out += [problems, _unused(samples, choice, profile.data[task])]
-        sources[choice.label] = Source(manifest.loader, root, structures_of(manifest, root))
+        sources[choice.label] = Source(manifest.loader, root, structures_of(manifest, root), manifest.name)
     samples = pd.concat(tables, ignore_index=True)
+    with_labels = samples.pop("on_disk")  # also of the scans whose labels the study does not look at
     data = profile.data[task]
     cache_folder = folder / "cache"
     shutil.rmtree(cache_folder, ignore_errors=True)  # what an interrupted run left
     with progress(cell.id, len(samples), study.folder) as shown:
         shown(0, text="decoding")
-        problems = build_cache(samples, cache_folder, sources, _settings(profile, task), workers=workers)
+        problems = build_cache(
+            samples,
+            cache_folder,
+            sources,
+            _settings(profile, task),
+            shared=shared_images(study),
+            with_labels=with_labels,
+            workers=workers,
+            on_unreadable=data.on_unreadable,
+            progress=shown,
+        )
     cache = open_cache(cache_folder)
     check_readable(samples, cache.rows, problems)
     samples = _split(profile, task, samples, cache.rows)
@@ -66,6 +78,11 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
     )
 
 
+def shared_images(study: "Study") -> Path:
+    """The folder of decoded images that all runs share."""
+    return study.folder.parent / SHARED_IMAGES
+
+
 def labelled_ids(profile: Profile, task: str, samples: pd.DataFrame, seed: int) -> list[str]:
     """The labelled subset that one seed fine-tunes on, shared by all arms."""
     draw = derive_seed(profile.study_seed, "labelled subset", task, seed)
@@ -77,7 +94,7 @@ def pretext_ids(profile: Profile, task: str, samples: pd.DataFrame, seed: int) -
     return pretext_pool(samples, labelled_ids(profile, task, samples, seed))
 
 
-def training_constants(images: np.ndarray, rows: pd.DataFrame) -> tuple[float, float]:
+def training_constants(images: np.ndarray | StoredImages, rows: pd.DataFrame) -> tuple[float, float]:
     """Mean and standard deviation over all pixels of the training split, for the affine map before every network.
 
     Parameters
@@ -91,6 +108,8 @@ def training_constants(images: np.ndarray, rows: pd.DataFrame) -> tuple[float, f
         block = images[chosen[start : start + 256]].astype(np.float64)
         total += block.sum()
         squares += np.square(block).sum()
+        if isinstance(images, StoredImages):
+            images.release()
     n = len(chosen) * images.shape[1] * images.shape[2]
     mean = total / n
     return float(mean), float(max(squares / n - mean**2, 1e-12) ** 0.5)

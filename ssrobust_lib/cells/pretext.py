@@ -1,7 +1,7 @@
 """Pretext cells: the encoder of a task's network trained on puzzles of its seed's unlabelled images (section 2)."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,7 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
     profile, task, arm, seed = study.profile, cell.of["task"], cell.of["init"], cell.of["seed"]
     set_threads(profile.threads)
     pretext, network = profile.pretext[task][arm], profile.networks[task]
-    cache = trained.open_images(study, task)
+    cache: Any = trained.open_images(study, task)
     samples = study.table(trained.data_cell(study, task), "samples")
     pool = set(pretext_ids(profile, task, samples, seed))
     draw = rng(profile.study_seed, "pretext images", task, arm, seed)

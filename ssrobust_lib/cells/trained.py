@@ -25,10 +25,16 @@ def data_cell(study: "Study", task: str) -> "Cell":
 
 
 def open_images(study: "Study", task: str) -> "Cache":
-    """The prepared images of a task, memory-mapped."""
-    from ssrobust_lib.datasets.cache import open_cache
+    """The prepared images of a task, memory-mapped; what the shared folder has lost meanwhile is decoded again."""
+    from ssrobust_lib.datasets.cache import MissingImagesError, open_cache, restore_cache
 
-    return open_cache(study.folder_of(data_cell(study, task)) / "cache")
+    folder = study.folder_of(data_cell(study, task)) / "cache"
+    try:
+        return open_cache(folder)
+    except MissingImagesError:
+        with store.exclusive(folder):
+            restore_cache(folder, workers=study.profile.threads)
+        return open_cache(folder)
 
 
 def constants(study: "Study", task: str) -> dict[str, Any]:

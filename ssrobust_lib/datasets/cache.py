@@ -1,147 +1,62 @@
-"""Every image decoded and preprocessed once: what training and evaluation read instead of the sets' own files.
+"""Every image decoded and preprocessed once, for all studies: what training and evaluation read instead of files.
 
-In: the samples table, where the sets lie, and the preprocessing. Out: a folder with
+In: the samples table, where the sets lie, and the preprocessing. Out: decoded images in the folder that all runs share
+(``runs/cache/<set>-<key>``, see `image_store`), and for one study a folder that says which of them it uses:
 
-- `images.npy`: float16 (N, size, size) in [0, 1], one 2-D image each (an X-ray, or an axial slice of a scan),
-- `masks.npy`: uint8 (N, size, size), k for the k-th structure of the image's set; CT with labels only, 0 where a scan
-  has none,
-- `rows.parquet`: one row per stored image, in their order: sample_id, patient_id, set, split (if given), label,
-  has_label, slice, labelled_voxels, content_hash and the metadata,
+- `rows.parquet`: one row per image: sample_id, patient_id, set, split (if given), label, has_label, slice,
+  labelled_voxels, content_hash and the metadata,
 - `scans.parquet` (CT): one row per scan: its first row and number of slices, and its `Grid`,
+- `stored.parquet`: one row per sample: its content key and where its images lie,
 - `problems.parquet`: sample_id, path, reason of what was left out,
-- `cache.json`: how it was made.
+- `cache.json`: how it was made, and from which shared folders.
 
-Images are written as they are decoded: memory holds a few scans per worker, however many there are. The folder is
-complete once `cache.json` is there; making it appear all at once is the caller's part (write aside, then rename).
+A study's folder is complete once `cache.json` is there; making it appear all at once is the caller's part (write aside,
+then rename). The shared folders may be deleted at any time: `restore_cache` decodes again what is missing, as long as
+the sets' own files are the same.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import pandas as pd
 
-from ssrobust_lib.datasets.duplicates import content_hash
-from ssrobust_lib.datasets.loader import LOADERS, PROBLEM_COLUMNS, Source, UnreadableImageError, XRay
-from ssrobust_lib.datasets.parallel import ordered_map
-from ssrobust_lib.preprocessing import CTSettings, Grid, XRaySettings, preprocess_ct, preprocess_xray
+from ssrobust_lib.datasets.decoding import Settings
+from ssrobust_lib.datasets.image_store import CacheError, ImageStore, Told, open_store
+from ssrobust_lib.datasets.loader import PROBLEM_COLUMNS, Source
+from ssrobust_lib.datasets.study_cache import (
+    PLACES,
+    Cache,
+    MissingImagesError,
+    grid_of,
+    open_cache,
+    restore_cache,
+    write_cache,
+)
+from ssrobust_lib.preprocessing import CTSettings
 from ssrobust_lib.registry import unknown_name
 
-FORMAT = 1
-ON_ERROR = ("report", "stop")
-XRAYS_PER_TASK = 16  # one by one, passing results between processes would cost as much as decoding
+if TYPE_CHECKING:
+    from ssrobust_lib.datasets.manifest import Manifest
 
-Settings = XRaySettings | CTSettings
+__all__ = [
+    "Cache",
+    "CacheError",
+    "MissingImagesError",
+    "build_cache",
+    "grid_of",
+    "open_cache",
+    "prepare_set",
+    "problems_of",
+    "restore_cache",
+]
 
-
-class CacheError(RuntimeError):
-    """A cache that cannot be made or opened; the message says what is wrong and what to do."""
-
-
-@dataclass(frozen=True)
-class Cache:
-    """An opened cache; arrays are read from disk as they are used.
-
-    Attributes
-    ----------
-    images : float16 memory map (N, size, size) in [0, 1]
-    masks : uint8 memory map (N, size, size), or None
-    rows : one row per image, in the order of `images`
-    scans : one row per CT scan (see `grid_of`), or None for X-rays
-    problems : sample_id, path, reason of what was left out
-    settings : the preprocessing
-    structures : set -> names of its label values 1..K
-    """
-
-    images: np.ndarray
-    masks: np.ndarray | None
-    rows: pd.DataFrame
-    scans: pd.DataFrame | None
-    problems: pd.DataFrame
-    settings: Settings
-    structures: dict[str, tuple[str, ...]]
-
-
-@dataclass(frozen=True)
-class _Decoded:
-    """What a worker hands back for one sample; `reason` alone where it failed."""
-
-    reason: str | None
-    images: np.ndarray | None = None  # float16 (n, size, size)
-    masks: np.ndarray | None = None  # uint8 (n, size, size)
-    labelled: tuple[int, ...] = ()  # labelled voxels per image
-    content: str = ""
-    metadata: Mapping[str, Any] | None = None
-    grid: Grid | None = None
-
-
-def _decode(row: dict[str, Any], source: Source, settings: Settings) -> _Decoded:
-    loader = LOADERS[source.loader]
-    image = loader.read_image(source.root, row)
-    if isinstance(image, XRay) and isinstance(settings, XRaySettings):
-        pixels = image.pixels
-        if not np.isfinite(pixels).all() or pixels.min() < 0 or pixels.max() > 1:
-            raise UnreadableImageError("pixels are NaN, infinite or outside [0, 1]")
-        stored = preprocess_xray(pixels, settings)[None].astype(np.float16)
-        return _Decoded(None, stored, labelled=(0,), content=content_hash(pixels), metadata=image.metadata)
-    if isinstance(image, XRay) or isinstance(settings, XRaySettings):
-        raise UnreadableImageError(f"the loader {loader.name} reads {loader.kind} images, the settings are for others")
-    labels = None
-    if row["has_label"] and source.structures:
-        labels = loader.read_label(source.root, row, source.structures)
-    scan = preprocess_ct(image, labels, settings)
-    counts = (0,) * len(scan.images) if scan.labels is None else np.count_nonzero(scan.labels, axis=(1, 2)).tolist()
-    return _Decoded(
-        None, scan.images.astype(np.float16), scan.labels, tuple(counts), content_hash(image.hu), grid=scan.grid
-    )
-
-
-def _decode_chunk(task: tuple[list[dict[str, Any]], dict[str, Source], Settings]) -> list[_Decoded]:
-    """Decode some samples in a worker; whatever goes wrong with one becomes its reason."""
-    rows, sources, settings = task
-    decoded = []
-    for row in rows:
-        try:
-            decoded.append(_decode(row, sources[row["set"]], settings))
-        except UnreadableImageError as error:
-            decoded.append(_Decoded(str(error)))
-        except Exception as error:  # one bad file must not end a run over thousands
-            decoded.append(_Decoded(f"{type(error).__name__}: {error}"))
-    return decoded
-
-
-class _GrowingArray:
-    """A .npy file to which images are appended; its header is completed on closing."""
-
-    def __init__(self, path: Path, side: int, dtype: str) -> None:
-        self._side, self._dtype, self._n = side, np.dtype(dtype), 0
-        self._file: BinaryIO = path.open("wb")
-        self._write_header()
-        self._data_start = self._file.tell()
-
-    def _write_header(self) -> None:
-        # NumPy pads the header so that the first axis can grow in place
-        header = {"descr": self._dtype.str, "fortran_order": False, "shape": (self._n, self._side, self._side)}
-        np.lib.format.write_array_header_1_0(self._file, header)
-
-    def append(self, images: np.ndarray | None, n: int) -> None:
-        """Append (n, side, side); None appends zeros, as a hole that takes no room on most file systems."""
-        if images is None:
-            self._file.seek(n * self._side**2 * self._dtype.itemsize, 1)
-        else:
-            self._file.write(np.ascontiguousarray(images, dtype=self._dtype).data.cast("B"))
-        self._n += n
-
-    def close(self) -> None:
-        self._file.truncate()  # a hole at the end is part of the file, too
-        self._file.seek(0)
-        self._write_header()
-        if self._file.tell() != self._data_start:
-            raise CacheError(f"the header of {self._file.name} has outgrown its room")
-        self._file.close()
+POLICIES = ("report", "stop")
+UNREADABLE = "unreadable.csv"
+_SHOWN = 10  # unreadable images that an error names
 
 
 def build_cache(
@@ -150,11 +65,13 @@ def build_cache(
     sources: Mapping[str, Source],
     settings: Settings,
     *,
+    shared: Path,
+    with_labels: pd.Series | None = None,
     workers: int = 1,
-    on_error: Literal["report", "stop"] = "report",
-    progress: bool = True,
+    on_unreadable: Literal["report", "stop"] = "report",
+    progress: bool | Told = True,
 ) -> pd.DataFrame:
-    """Decode and preprocess every sample once, into `folder`.
+    """Choose a study's images, and decode those that no study has asked for before.
 
     Parameters
     ----------
@@ -163,9 +80,12 @@ def build_cache(
     folder : made if missing, else empty
     sources : set -> where it lies, and the structures of its labels
     settings : `XRaySettings` or `CTSettings`
+    shared : the folder of all decoded images
+    with_labels : bool, index of `samples`: whether a sample has a label map on disk, where `has_label` hides some from
+        the study; `has_label` if None
     workers : processes that decode; the result does not depend on their number
-    on_error : leave an unreadable sample out and report it, or stop at the first
-    progress : show a bar
+    on_unreadable : leave unreadable samples out and report them, or stop once all are known
+    progress : show a bar, or tell a function how many samples are done and of how many
 
     Returns
     -------
@@ -174,63 +94,42 @@ def build_cache(
     Raises
     ------
     CacheError
-        If no sample can be read, one cannot and `on_error` is stop, or the folder is in use.
+        If no sample can be read, some cannot and `on_unreadable` is stop, or the folder is in use.
     """
-    from tqdm.auto import tqdm
-
-    if on_error not in ON_ERROR:
-        raise unknown_name("way with unreadable images", on_error, list(ON_ERROR))
+    if on_unreadable not in POLICIES:
+        raise unknown_name("way with unreadable images", on_unreadable, list(POLICIES))
     _check_samples(samples, sources)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise CacheError(f"{folder} is not empty: a cache is made in a folder of its own")
-    is_ct = isinstance(settings, CTSettings)
-    with_masks = is_ct and any(
-        sources[name].structures for name in samples.loc[samples["has_label"].astype(bool), "set"].unique()
-    )
-    kept: list[dict[str, Any]] = []
-    scans: list[dict[str, Any]] = []
-    problems: list[dict[str, str]] = []
-    images = _GrowingArray(folder / "images.npy", settings.size, "<f2")
-    masks = _GrowingArray(folder / "masks.npy", settings.size, "|u1") if with_masks else None
-    with tqdm(total=len(samples), desc="decode", unit="scan" if is_ct else "image", disable=not progress) as bar:
-        for sample, decoded in _decode_all(samples, sources, settings, workers):
-            bar.update()
-            if decoded.reason is not None or decoded.images is None:
-                reason = decoded.reason or "no image came back"
-                problem = {"sample_id": sample["sample_id"], "path": sample["image"], "reason": reason}
-                if on_error == "stop":
-                    raise CacheError(f"{problem['sample_id']} ({problem['path']}): {reason}")
-                problems.append(problem)
-                continue
-            n = len(decoded.images)
-            images.append(decoded.images, n)
-            if masks is not None:
-                masks.append(decoded.masks, n)
-            if decoded.grid is not None:
-                place = {"sample_id": sample["sample_id"], "first_row": len(kept), "n_slices": n}
-                scans.append(place | asdict(decoded.grid))
-            kept += _rows_of(sample, decoded)
-    images.close()
-    if masks is not None:
-        masks.close()
-    report = pd.DataFrame(problems, columns=list(PROBLEM_COLUMNS))
-    if not kept:
-        shown = "; ".join(f"{problem['path']}: {problem['reason']}" for problem in problems[:3])
-        raise CacheError(f"none of {len(samples)} images could be read ({shown}): is the set complete?")
-    _table_of_rows(kept).to_parquet(folder / "rows.parquet", index=False)
-    if is_ct:
-        pd.DataFrame(scans).to_parquet(folder / "scans.parquet", index=False)
-    report.to_parquet(folder / "problems.parquet", index=False)
-    made = {
-        "format": FORMAT,
-        "kind": "ct" if is_ct else "xray",
-        "settings": asdict(settings),
-        "structures": {name: list(source.structures) for name, source in sources.items()},
-    }
-    (folder / "cache.json").write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
+    offered = samples if with_labels is None else samples.assign(has_label=with_labels)
+    stores: dict[Source, ImageStore] = {}
+    contents: dict[int, str] = {}
+    reasons: dict[int, str] = {}
+    of_sample = samples["set"].map(dict(sources)).tolist()
+    by_source: dict[Source, list[int]] = {}
+    for position, source in enumerate(of_sample):
+        by_source.setdefault(source, []).append(position)
+    with _telling(progress, len(samples), settings) as told:
+        done = 0
+        for source, positions in by_source.items():
+            stores[source] = open_store(shared, source, settings)
+            part = offered if len(by_source) == 1 else offered.iloc[positions]
+            tell = partial(_tell_after, told, done, len(samples))
+            found, problems = stores[source].ensure(part, source, settings, workers=workers, told=tell)
+            contents |= {positions[k]: content for k, content in enumerate(found) if content is not None}
+            reasons |= {positions[k]: reason for k, reason in problems.items()}
+            done += len(positions)
+    folders = list(stores)
+    stored, about = _stored(samples, contents, reasons, [folders.index(source) for source in of_sample], stores)
+    report = _report(samples, reasons, on_unreadable)
+    write_cache(folder, samples, offered, stored, about, report, settings, sources, stores, Path(shared))
     return report
+
+
+def _tell_after(told: Told, before: int, total: int, done: int, _: int) -> None:
+    told(before + done, total)
 
 
 def _check_samples(samples: pd.DataFrame, sources: Mapping[str, Source]) -> None:
@@ -244,65 +143,124 @@ def _check_samples(samples: pd.DataFrame, sources: Mapping[str, Source]) -> None
         raise CacheError(f"the sample {repeated.iloc[0]} stands in the table twice; sample_id must be unique")
 
 
-def _decode_all(
-    samples: pd.DataFrame, sources: Mapping[str, Source], settings: Settings, workers: int
-) -> Iterator[tuple[dict[str, Any], _Decoded]]:
-    """Every sample with what was decoded of it, in the table's order."""
-    records = samples.to_dict("records")
-    size = 1 if isinstance(settings, CTSettings) else XRAYS_PER_TASK
-    chunks = [records[start : start + size] for start in range(0, len(records), size)]
-    tasks = ((chunk, dict(sources), settings) for chunk in chunks)
-    for chunk, results in zip(chunks, ordered_map(_decode_chunk, tasks, workers), strict=True):
-        yield from zip(chunk, results, strict=True)
+@contextmanager
+def _telling(progress: bool | Told, total: int, settings: Settings) -> Iterator[Told]:
+    """A function that takes (done, total): the caller's, one that moves a bar, or one that does nothing."""
+    if not isinstance(progress, bool):
+        yield progress
+        return
+    from tqdm.auto import tqdm
+
+    unit = "scan" if isinstance(settings, CTSettings) else "image"
+    with tqdm(total=total, desc="decode", unit=unit, disable=not progress) as bar:
+
+        def move(done: int, total: int) -> None:
+            bar.update(done - bar.n)
+
+        yield move
 
 
-def _rows_of(sample: dict[str, Any], decoded: _Decoded) -> list[dict[str, Any]]:
-    """Table rows of one sample's images; what its header tells fills in where the samples table is silent."""
-    shared = {**(decoded.metadata or {}), **sample, "content_hash": decoded.content}
-    return [{**shared, "slice": position, "labelled_voxels": count} for position, count in enumerate(decoded.labelled)]
+def _stored(
+    samples: pd.DataFrame,
+    contents: Mapping[int, str],
+    reasons: dict[int, str],
+    file: list[int],
+    stores: Mapping[Source, ImageStore],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Where the images of every readable sample lie, and what else was found in it; both with its position as index.
+
+    A sample whose label the study needs and cannot have joins `reasons`.
+    """
+    opened = list(stores.values())
+    labelled = samples["has_label"].to_numpy(bool)
+    places: list[tuple[Any, ...]] = []
+    found: list[tuple[Any, ...]] = []
+    index: list[int] = []
+    for position in sorted(contents):
+        entry = opened[file[position]].entry(contents[position])
+        if labelled[position] and "label_problem" in entry:
+            reasons[position] = entry["label_problem"]
+            continue
+        truth = entry.get("scan_labels") if labelled[position] else None
+        cells = (truth["first"], truth["n"], json.dumps(truth["outside"])) if truth else (0, 0, "{}")
+        index.append(position)
+        places.append((contents[position], file[position], entry["first"], entry["n"], truth is not None, *cells))
+        counts = entry.get("labelled") if labelled[position] else None
+        found.append((entry["content_hash"], counts, entry.get("metadata"), entry.get("grid")))
+    stored = pd.DataFrame(places, columns=list(PLACES), index=index).astype(PLACES)
+    about = pd.DataFrame(found, columns=["content_hash", "labelled", "metadata", "grid"], index=index)
+    return stored, about
 
 
-def _table_of_rows(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    table = pd.DataFrame(rows)
-    table["label"] = table["label"].astype("Int8")
-    return table.astype({"slice": "int32", "labelled_voxels": "int32", "has_label": bool})
+def _problems(samples: pd.DataFrame, reasons: Mapping[int, str]) -> pd.DataFrame:
+    """Table of unreadable samples, in their order: sample_id, path, reason."""
+    positions = sorted(reasons)
+    chosen = samples[["sample_id", "image"]].iloc[positions].rename(columns={"image": "path"})
+    chosen["reason"] = [reasons[position] for position in positions]
+    return chosen.reset_index(drop=True)[list(PROBLEM_COLUMNS)]
 
 
-def open_cache(folder: Path) -> Cache:
-    """Open what `build_cache` made; arrays stay on disk.
+def _report(samples: pd.DataFrame, reasons: Mapping[int, str], on_unreadable: str) -> pd.DataFrame:
+    """Table of what is left out; raises where that is everything, or more than the policy allows."""
+    report = _problems(samples, reasons)
+    shown = "; ".join(f"{row.sample_id} ({row.path}): {row.reason}" for row in report.head(_SHOWN).itertuples())
+    if len(report) == len(samples):
+        raise CacheError(f"none of {len(samples)} images could be read ({shown}): is the set complete?")
+    if len(report) and on_unreadable == "stop":
+        more = f"; and {len(report) - _SHOWN} more" if len(report) > _SHOWN else ""
+        raise CacheError(
+            f"{len(report)} of {len(samples)} images cannot be read, and on_unreadable is stop: {shown}{more}. Mend or "
+            "remove them, or set on_unreadable to report to go on without them; what could be read is kept"
+        )
+    return report
+
+
+def prepare_set(
+    manifest: "Manifest",
+    root: Path,
+    settings: Settings,
+    *,
+    workers: int = 1,
+    progress: bool | Told = True,
+    shared: Path | None = None,
+) -> Path:
+    """Decode a whole set under one preprocessing, before any study asks for it.
+
+    Parameters
+    ----------
+    manifest : of the set
+    root : folder of the set (see `manifest.locate`)
+    settings : those of the profiles that will use it: `XRaySettings` or `CTSettings`
+    workers : processes that decode
+    progress : show a bar, or tell a function how many samples are done and of how many
+    shared : the folder of all decoded images; ``runs/cache`` of the project if None
+
+    Returns
+    -------
+    the set's folder of decoded images; `problems_of` reads what could not be decoded
 
     Raises
     ------
-    CacheError
-        If the cache is missing, incomplete, of another format, or its parts do not fit each other.
+    LayoutError, CacheError
+        If the set is laid out otherwise, or the preprocessing is not for its kind of images.
     """
-    folder = Path(folder)
-    try:
-        made = json.loads((folder / "cache.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CacheError(f"{folder} holds no complete cache (no cache.json): build it first") from None
-    if made.get("format") != FORMAT:
-        raise CacheError(f"{folder} has cache format {made.get('format')}, expected {FORMAT}: build it again")
-    is_ct = made["kind"] == "ct"
-    try:
-        images = np.load(folder / "images.npy", mmap_mode="r")
-        masks = np.load(folder / "masks.npy", mmap_mode="r") if (folder / "masks.npy").is_file() else None
-        rows = pd.read_parquet(folder / "rows.parquet")
-        scans = pd.read_parquet(folder / "scans.parquet") if is_ct else None
-        problems = pd.read_parquet(folder / "problems.parquet")
-    except (OSError, ValueError) as error:
-        raise CacheError(f"{folder} is damaged ({error}): build it again") from error
-    if len(rows) != len(images) or (masks is not None and masks.shape != images.shape):
-        raise CacheError(f"{folder} is damaged: {len(images)} images, {len(rows)} rows: build it again")
-    settings = CTSettings(**made["settings"]) if is_ct else XRaySettings(**made["settings"])
-    structures = {name: tuple(names) for name, names in made["structures"].items()}
-    return Cache(images, masks, rows, scans, problems, settings, structures)
+    from ssrobust_lib.config import PROJECT
+    from ssrobust_lib.datasets import index_samples, structures_of
+
+    samples, _ = index_samples(manifest, root)
+    source = Source(manifest.loader, Path(root), structures_of(manifest, root), manifest.name)
+    images = open_store(shared or PROJECT / "runs" / "cache", source, settings)
+    with _telling(progress, len(samples), settings) as told:
+        contents, reasons = images.ensure(samples, source, settings, workers=workers, told=told)
+    for position, content in enumerate(contents):
+        problem = images.entry(content).get("label_problem") if content is not None else None
+        if problem and samples["has_label"].iloc[position]:
+            reasons[position] = problem
+    _problems(samples, reasons).to_csv(images.folder / UNREADABLE, index=False)
+    return images.folder
 
 
-def grid_of(cache: Cache, sample_id: str) -> Grid:
-    """Grid of one scan, for `preprocessing.to_scan_grid`; raises `KeyError` for a scan that the cache does not hold."""
-    if cache.scans is None or sample_id not in set(cache.scans["sample_id"]):
-        raise KeyError(f"the cache holds no scan {sample_id!r}")
-    row = cache.scans.loc[cache.scans["sample_id"] == sample_id].iloc[0]
-    # Parquet hands tuples back as arrays; tolist() gives Python numbers of the stored type
-    return Grid(**{name: tuple(row[name].tolist()) for name in Grid.__dataclass_fields__})
+def problems_of(folder: Path) -> pd.DataFrame:
+    """What the last `prepare_set` could not decode: sample_id, path, reason."""
+    path = Path(folder) / UNREADABLE
+    return pd.read_csv(path, dtype=str) if path.is_file() else pd.DataFrame(columns=list(PROBLEM_COLUMNS))

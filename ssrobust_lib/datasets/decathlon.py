@@ -141,6 +141,9 @@ class DecathlonLoader(Loader):
             raise LayoutError(f"{root / CASES}: the case {repeated.iloc[0]} stands there twice")
         return {str(row.pop("case_id")): row for row in table.to_dict("records")}
 
+    def label_map(self, root: Path) -> dict[str, int]:
+        return label_values(Path(root))
+
     def read_image(self, root: Path, row: Row) -> Volume:
         return read_nifti(Path(root) / row["image"])
 

@@ -14,6 +14,8 @@ import pandas as pd
 from ssrobust_lib.datasets.loader import LOADERS, Source, UnreadableImageError, XRay
 from ssrobust_lib.datasets.parallel import ordered_map
 
+_BLOCK = 2**16  # values that a processor's cache holds with all that is made of them
+
 
 def content_hash(image: np.ndarray) -> str:
     """SHA-256 of an image's shape and values, its first 32 hexadecimal digits.
@@ -26,18 +28,26 @@ def content_hash(image: np.ndarray) -> str:
     image : float32, an X-ray's pixels in [0, 1] or a scan's HU
     """
     values = np.ascontiguousarray(image, dtype=np.float32)
-    lower, upper = values.min(), values.max()
-    stored: np.ndarray = values
-    if lower >= 0 and upper <= 1:
-        eight_bit = np.rint(values * 255).astype(np.uint8)
-        if np.array_equal(eight_bit / np.float32(255), values):
-            stored = eight_bit
-    elif lower >= -(2**15) and upper < 2**15:
-        whole = values.astype(np.int16)
-        if np.array_equal(whole, values):
-            stored = whole
-    digest = hashlib.sha256(f"{values.shape}{stored.dtype.str}".encode())
-    digest.update(stored.data.cast("B"))
+    for dtype, scale in ((np.dtype("|u1"), 255), (np.dtype("<i2"), 1)):
+        digest = _digest_as(values, dtype, np.float32(scale))
+        if digest is not None:
+            return digest
+    digest_of_all = hashlib.sha256(f"{values.shape}{values.dtype.str}".encode())
+    digest_of_all.update(values.data.cast("B"))
+    return digest_of_all.hexdigest()[:32]
+
+
+def _digest_as(values: np.ndarray, dtype: np.dtype, scale: np.float32) -> str | None:
+    """Digest of `values * scale` as whole numbers of a type, None where they are not; in blocks that stay in cache."""
+    digest = hashlib.sha256(f"{values.shape}{dtype.str}".encode())
+    flat = values.reshape(-1)
+    with np.errstate(invalid="ignore"):  # a value that the type cannot hold does not come back equal
+        for start in range(0, flat.size, _BLOCK):
+            part = flat[start : start + _BLOCK]
+            whole = np.rint(part * scale).astype(dtype)
+            if not np.array_equal(whole / scale, part):
+                return None
+            digest.update(whole.data.cast("B"))
     return digest.hexdigest()[:32]
 
 

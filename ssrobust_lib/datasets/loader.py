@@ -21,6 +21,8 @@ Row: TypeAlias = "Mapping[str, Any] | pd.Series[Any]"
 
 SAMPLE_COLUMNS = ("sample_id", "patient_id", "set", "image", "label", "has_label")
 PROBLEM_COLUMNS = ("sample_id", "path", "reason")
+# header -> where its voxels may lie beside it
+DETACHED = {".mhd": (".raw", ".zraw"), ".nhdr": (".raw", ".raw.gz")}
 
 
 class UnreadableImageError(ValueError):
@@ -76,11 +78,20 @@ class Volume:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a set's images come from: loader's name, root folder and, for CT, the structures of its labels."""
+    """Where a set's images come from.
+
+    Attributes
+    ----------
+    loader : its name in `LOADERS`
+    root : folder of the set
+    structures : for CT, the structures of its label maps in the order of their values
+    name : of the set, whatever a study calls the part of it that it uses; the loader's name where it is empty
+    """
 
     loader: str
     root: Path
     structures: tuple[str, ...] = ()
+    name: str = ""
 
 
 class Loader(ABC):
@@ -137,13 +148,13 @@ class Loader(ABC):
         raise UnreadableImageError(f"{row['sample_id']}: the set {self.name} has no label maps")
 
     def files(self, root: Path, row: Row) -> list[Path]:
-        """Every file that the image and the label of one row are read from, sorted; a changed one is another image.
+        """Every file that one sample's image and label map are decoded from, sorted: if one changes, so does the sample.
 
-        The row's image, with all slices where it is a folder (DICOM series) and with the voxels beside a MetaImage
-        header, and its `label_file` where the table has one.
+        Here: the row's image (all slices, where it is a folder; the voxels that lie beside a MetaImage or NRRD header)
+        and, of a labelled row, its `label_file` where the table has one. A loader that reads more lists it as well.
         """
         found: set[Path] = set()
-        for name in (row["image"], row.get("label_file")):
+        for name in (row["image"], row.get("label_file") if row["has_label"] else None):
             if not isinstance(name, str) or not name:
                 continue
             path = Path(root) / name
@@ -151,9 +162,13 @@ class Loader(ABC):
                 found.update(series_files(path))
                 continue
             found.add(path)
-            if path.suffix == ".mhd":
-                found.update(other for other in path.parent.glob(f"{path.stem}.*raw") if other.is_file())
+            beside = (path.with_suffix(suffix) for suffix in DETACHED.get(path.suffix, ()))
+            found.update(other for other in beside if other.is_file())
         return sorted(found)
+
+    def label_map(self, root: Path) -> dict[str, int]:
+        """Structure -> value, where the set's own files say it (Decathlon's index); empty where the layout fixes it."""
+        return {}
 
     def survey(
         self, root: Path, *, set_name: str | None = None, exclude: Mapping[str, str] | None = None, **options: Any

@@ -5,6 +5,8 @@ order.
 """
 
 import multiprocessing
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -32,7 +34,7 @@ def ordered_map(function: Callable[[Task], Result], tasks: Iterable[Task], worke
         yield from map(function, tasks)
         return
     # spawned, not forked: the parent may hold torch's threads, whose locks a fork would copy
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent)
     waiting: deque[Future[Result]] = deque()
     try:
         for task in tasks:
@@ -47,3 +49,15 @@ def ordered_map(function: Callable[[Task], Result], tasks: Iterable[Task], worke
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Let a worker end when the process that started it is killed, instead of waiting for work for ever."""
+    threading.Thread(target=_wait_and_end, daemon=True).start()
+
+
+def _wait_and_end() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

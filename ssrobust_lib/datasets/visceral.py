@@ -125,8 +125,9 @@ class VisceralLoader(Loader):
         return images
 
     def files(self, root: Path, row: Row) -> list[Path]:
-        masks = self._mask_files(Path(root), row)
-        return sorted([Path(root) / row["image"], *(path for paths in masks.values() for path in paths)])
+        scan = Path(root) / row["image"]
+        masks = self._mask_files(Path(root), row) if row["has_label"] else {}
+        return [scan, *(path for number in sorted(masks) for path in masks[number])]
 
     def read_image(self, root: Path, row: Row) -> Volume:
         return read_nifti(Path(root) / row["image"])
