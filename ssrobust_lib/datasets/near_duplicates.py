@@ -18,7 +18,7 @@ cropped by 5 % or unevenly by up to 6 %: 98 % or more; unevenly by 8 %: 9 of 10.
 missed. Below 64 pixels less detail is left and the thresholds are higher, so that uneven crops are missed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import product
 
@@ -32,6 +32,9 @@ THRESHOLDS = {64: 0.80, 48: 0.90, 32: 0.93}
 
 COLUMNS = ("query", "pool", "correlation", "mirrored")
 CANDIDATES = 8
+SCAN_THRESHOLD = 0.80
+SLICES_COMPARED = 12
+_SCANS_ALIGNED = 5
 _COARSE = 12
 _SMOOTHING = 2.0  # pixels: standard deviation of the shading that is taken away, at either size
 _SCALES = (0.92, 1.0, 1 / 0.92)
@@ -174,7 +177,9 @@ def _detail_vectors(images: np.ndarray) -> np.ndarray:
     return _unit(_detail(images)).reshape(len(images), -1)  # (n, S, S) -> (n, S * S)
 
 
-def _candidates(images: np.ndarray, coarse: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _candidates(
+    images: np.ndarray, coarse: np.ndarray, same: np.ndarray, n_candidates: int = CANDIDATES
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Step 1: (query, pool image, variant), int64 (k,) each, of the best matches that are not in one group."""
     best = np.full(same.shape, -2, np.float32)
     variant = np.zeros(same.shape, np.int8)
@@ -184,7 +189,7 @@ def _candidates(images: np.ndarray, coarse: np.ndarray, same: np.ndarray) -> tup
         np.copyto(best, correlation, where=better)
         variant[better] = number
     best[same] = -2
-    n = min(CANDIDATES, best.shape[1])
+    n = min(n_candidates, best.shape[1])
     top = np.argpartition(-best, n - 1, axis=1)[:, :n]
     query = np.repeat(np.arange(len(images)), n)
     candidate = top.reshape(-1)  # (queries, n) -> (queries * n,)
@@ -227,3 +232,84 @@ def _aligned(
                 highest = correlation[:, shifts][:, :, shifts].max(axis=(1, 2))
                 best[chosen] = np.maximum(best[chosen], highest)
     return best
+
+
+def find_near_duplicate_scans(
+    slices: np.ndarray,
+    scans: Sequence[str] | np.ndarray,
+    queries: Sequence[str],
+    pool: Sequence[str],
+    groups: Mapping[str, int],
+    *,
+    threshold: float = SCAN_THRESHOLD,
+) -> pd.DataFrame:
+    """Find CT scans that show one acquisition, though resampled, moved, cropped or stored anew.
+
+    Of each query scan `SLICES_COMPARED` slices vote for pool scans by their coarse correlation; for the five with most
+    votes every slice is aligned with the three slices of the pool scan that lie where the votes say.
+
+    Parameters
+    ----------
+    slices : float (N, S, S) in [0, 1], all scans on one pixel size and slice distance; an array or a memory map.
+    scans : (N,) name of each slice's scan; a scan's slices stand together, from inferior to superior.
+    queries, pool : names of the scans to compare.
+    groups : name -> group; scans of one group are not compared.
+    threshold : median correlation of a scan's slices in [-1, 1] from which on a pair is reported.
+
+    Returns
+    -------
+    DataFrame: query, pool (names), correlation float64; sorted by query and pool.
+
+    Raises
+    ------
+    ValueError
+        Slices that are not square or too small, or scans of another length.
+    """
+    names = np.asarray(scans)
+    _check(slices, names, "slices")
+    side = work_side(slices.shape[1])
+    first = {name: int(np.argmax(names == name)) for name in dict.fromkeys([*queries, *pool])}
+    count = pd.Series(names).value_counts()
+    rows = {name: np.arange(first[name], first[name] + int(count[name])) for name in first}
+    coarse = [_detail_vectors(_resized(np.asarray(slices[rows[name]], np.float32), _COARSE)) for name in pool]
+    if not queries or not coarse:
+        return pd.DataFrame({"query": [], "pool": [], "correlation": []}).astype({"correlation": np.float64})
+    stacked = np.concatenate(coarse)
+    owner = np.repeat(np.arange(len(pool)), [len(part) for part in coarse])
+    height = np.concatenate([np.arange(len(part)) for part in coarse])
+    pool_groups = np.array([groups[name] for name in pool])
+    found = []
+    for name in queries:
+        chosen = _telling_slices(slices, rows[name])
+        images = np.asarray(slices[chosen], np.float32)
+        same = np.broadcast_to(pool_groups[owner] == groups[name], (len(chosen), len(owner)))
+        query, candidate, _ = _candidates(images, stacked, same, n_candidates=CANDIDATES * 4)
+        votes = pd.DataFrame({"scan": owner[candidate], "slice": query})
+        votes["offset"] = height[candidate] - (chosen[query] - first[name])
+        for scan in votes.groupby("scan")["slice"].nunique().nlargest(_SCANS_ALIGNED).index:
+            offset = round(votes.loc[votes["scan"] == scan, "offset"].median())
+            correlation = _aligned_scans(slices, chosen, first[name], rows[pool[scan]], offset, side)
+            if correlation >= threshold:
+                found.append((name, pool[scan], correlation))
+    table = pd.DataFrame(found, columns=["query", "pool", "correlation"]).astype({"correlation": np.float64})
+    return table.sort_values(["query", "pool"], ignore_index=True)
+
+
+def _telling_slices(slices: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Positions of `SLICES_COMPARED` slices of a scan, evenly spread over the half that holds most detail."""
+    detail = _detail(np.asarray(slices[rows], np.float32)).std(axis=(1, 2))
+    rich = rows[detail >= np.median(detail)]
+    return rich[np.unique(np.linspace(0, len(rich) - 1, min(SLICES_COMPARED, len(rich))).round().astype(int))]
+
+
+def _aligned_scans(
+    slices: np.ndarray, chosen: np.ndarray, first: int, rows: np.ndarray, offset: int, side: int
+) -> float:
+    """Median over a scan's chosen slices of the best correlation with the pool scan's slices about the offset."""
+    images, n = np.asarray(slices[chosen], np.float32), len(rows)
+    heights = chosen - first + offset
+    query = np.repeat(np.arange(len(chosen)), 3)
+    beside = np.clip((heights[:, None] + [-1, 0, 1]).reshape(-1), 0, n - 1)  # (slices, 3) -> (slices * 3,)
+    still = np.full(len(query), _VARIANTS.index((1.0, 0.0, 0.0)))
+    correlation = _aligned(images, slices, query, rows[beside], still, side, fine=(1.0,))
+    return float(np.median(correlation.reshape(-1, 3).max(axis=1)))
