@@ -40,6 +40,7 @@ class _Section(BaseModel):
 
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+Amount = PositiveInt | Annotated[float, Field(gt=0, lt=1)]
 
 
 class SetChoice(_Section):
@@ -56,11 +57,18 @@ class SetChoice(_Section):
 
 
 class TaskData(SetChoice):
-    """What a task trains and is tested on. Counts are patients; `pixel_mm`, `slice_mm`, `window_hu` are for CT."""
+    """What a task trains and is tested on. `pixel_mm`, `slice_mm`, `window_hu` are for CT.
+
+    `validation` and `test` are counts or fractions of the labelled patients; of the rows of the label table where
+    `split` is ``row``, and `validation` is then a fraction of what test leaves. `near_duplicates`: what is done with
+    images of the training part and the pretext sets that show what an image of validation, test or another centre
+    shows; `keep_out` lets nothing learn from them or from their patients, `report` only lists them.
+    """
 
     split: Literal["patient", "published", "row"] = "patient"
-    validation: PositiveInt
-    test: PositiveInt
+    validation: Amount
+    test: Amount
+    near_duplicates: Literal["keep_out", "report"] = "keep_out"
     label_fraction: Annotated[float, Field(gt=0, le=1)]
     pretext_sets: tuple[SetChoice, ...] = ()
     external_sets: tuple[SetChoice, ...] = ()
@@ -106,6 +114,23 @@ class Evaluation(_Section):
     batch_size: PositiveInt = 64
 
 
+class Leaks(_Section):
+    """What leaks of a split of rows do, on a part of the X-rays (see `ssrobust_lib.leaks`); no seeds, no such cells.
+
+    `patients` of the task's own set are used, at `image_size` pixels; `test` and `validation` are fractions of their
+    label rows, `label_fraction` one of the training images. The pretext tasks take their options from `pretext`.
+    """
+
+    seeds: Annotated[int, Field(ge=0)] = 0
+    patients: PositiveInt = 900
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    label_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    image_size: PositiveInt = 32
+    pretext: Training = Training(epochs=4, batch_size=32)
+    finetune: Training = Training(epochs=5, batch_size=16)
+
+
 class Statistics(_Section):
     """`margins`: the smallest difference that matters, per metric, fixed before the run."""
 
@@ -132,6 +157,7 @@ class Profile(_Section):
     finetune: dict[str, Training]
     calibration: Calibration = Calibration()
     evaluation: Evaluation = Evaluation()
+    leaks: Leaks = Leaks()
     statistics: Statistics
 
     @model_validator(mode="after")
@@ -158,6 +184,8 @@ class Profile(_Section):
             unset = [arm for arm in self.pretext_tasks if arm not in self.pretext[task]]
             if unset:
                 raise ValueError(f"pretext.{task}: no settings for {', '.join(unset)}, which arms lists")
+        if self.leaks.seeds and "pneumonia" not in self.data:
+            raise ValueError("leaks: asks for the task pneumonia, which data does not list; remove the section")
         if "organs" in self.data:
             data = self.data["organs"]
             if data.pixel_mm is None or data.slice_mm is None or data.window_hu is None:

@@ -115,7 +115,25 @@ def _steps(images: int, training: Any) -> int:
 
 def _train_patients(profile: Profile, task: str) -> int:
     data = profile.data[task]
-    return max(1, _patients(profile, data) - data.validation - data.test)
+    return max(1, _patients(profile, data) - _held_out(profile, task, "validation") - _held_out(profile, task, "test"))
+
+
+def _held_out(profile: Profile, task: str, part: str) -> int:
+    """Patients of a task's own set in `validation` or `test`; the profile gives a count or a fraction."""
+    amount = getattr(profile.data[task], part)
+    return round(amount * _patients(profile, profile.data[task])) if isinstance(amount, float) else amount
+
+
+def _leaks(profile: Profile, cell: Cell) -> Work:
+    """Two pretext trainings and four fine-tunings of each pretext arm, two fine-tunings from scratch."""
+    leaks, arms = profile.leaks, len(profile.pretext_tasks)
+    patients = min(leaks.patients, _patients(profile, profile.data["pneumonia"]))
+    images = round(patients * (1 - leaks.test) * (1 - leaks.validation))
+    labelled = round(images * leaks.label_fraction)
+    passes = 2 * arms * _steps(images - labelled, leaks.pretext) * leaks.pretext.batch_size
+    passes += (2 + 4 * arms) * _steps(labelled, leaks.finetune) * leaks.finetune.batch_size
+    smaller = (leaks.image_size / profile.data["pneumonia"].image_size) ** 2  # seconds are those of a full image
+    return Work(_START, passes * _BACKWARD * smaller, 0.2)
 
 
 def _network_megabytes(profile: Profile, task: str) -> float:
@@ -139,7 +157,8 @@ def _finetune(profile: Profile, cell: Cell) -> Work:
     images = max(2, round(_train_patients(profile, task) * data.label_fraction)) * _per_patient(profile, task)
     steps = _steps(images, training)
     epochs = min(training.epochs, steps)
-    passes = steps * training.batch_size * _BACKWARD + epochs * data.validation * _per_patient(profile, task)
+    validation = _held_out(profile, task, "validation") * _per_patient(profile, task)
+    passes = steps * training.batch_size * _BACKWARD + epochs * validation
     return Work(_START, passes, 2 * _network_megabytes(profile, task))
 
 
@@ -148,7 +167,8 @@ def _evaluation(profile: Profile, cell: Cell) -> Work:
     networks = len(profile.arms) * profile.seeds
     conditions = 5 if "corruption" in cell.of else 1
     own = cell.of["set"] == profile.data[task].label
-    patients = profile.data[task].test if own else max(_patients(profile, _choice_of(profile, task, cell.of["set"])), 1)
+    there = _held_out(profile, task, "test") if own else _patients(profile, _choice_of(profile, task, cell.of["set"]))
+    patients = max(there, 1)
     passes = patients * _per_patient(profile, task) * networks * conditions
     rows = patients * networks * conditions * (1 if task == "pneumonia" else 20)
     return Work(_START, passes, rows * 2e-5)
@@ -160,7 +180,7 @@ def _choice_of(profile: Profile, task: str, label: str) -> SetChoice:
 
 def _calibration(profile: Profile, cell: Cell) -> Work:
     task = cell.of["task"]
-    images = profile.calibration.images.get(task, profile.data[task].validation * _per_patient(profile, task))
+    images = profile.calibration.images.get(task, _held_out(profile, task, "validation") * _per_patient(profile, task))
     networks = (1 + len(profile.pretext_tasks)) * profile.seeds
     passes = images * networks * profile.calibration.max_evaluations * len(profile.corruptions)
     return Work(_START, passes, 0.1)
@@ -172,6 +192,7 @@ def _statistics(profile: Profile, cell: Cell) -> Work:
 
 _WORK = {
     "01_data": _data,
+    "01_leaks": _leaks,
     "02_pretext": _pretext,
     "03_finetune": _finetune,
     "04_clean_eval": _evaluation,

@@ -9,13 +9,15 @@ import pandas as pd
 
 from ssrobust_lib import store
 from ssrobust_lib.config import Profile, ProfileError, SetChoice
-from ssrobust_lib.datasets import Source, index_samples
+from ssrobust_lib.datasets import LOADERS, Source, index_samples
 from ssrobust_lib.datasets.cache import build_cache, open_cache
 from ssrobust_lib.datasets.manifest import load_manifest
+from ssrobust_lib.overlap import keep_out, shared_images
 from ssrobust_lib.preprocessing import CTSettings, XRaySettings
 from ssrobust_lib.progress import progress
 from ssrobust_lib.seeds import derive_seed
 from ssrobust_lib.sources import image_folder, write_phantoms
+from ssrobust_lib.split_table import split_table
 from ssrobust_lib.splits import SPLITS, check_no_patient_crosses, labelled_subset, pretext_pool
 
 if TYPE_CHECKING:
@@ -30,7 +32,8 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
     for choice, part in _choices(profile, task):
         root = _files(study, choice.set, workers)
         manifest = load_manifest(choice.set)
-        samples, problems = index_samples(manifest, root)
+        by_row = part == "own" and profile.data[task].split == "row"
+        samples, problems = index_samples(manifest, root, **(LOADERS[manifest.loader].row_options if by_row else {}))
         samples = _chosen(samples, choice).assign(set=choice.label)
         tables.append(_in_part(samples, part))
         left_out.append(problems)
@@ -45,11 +48,16 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
     cache = open_cache(cache_folder)
     check_readable(samples, cache.rows, problems)
     samples = _split(profile, task, samples, cache.rows)
+    shared = shared_images(samples, cache.images, cache.rows)
+    samples = _kept_apart(profile, task, samples, shared)
     rows = cache.rows.drop(columns="split").merge(samples[["sample_id", "split"]], on="sample_id", how="left")
     store.write_table(cache_folder / "rows.parquet", rows)
     store.write_table(folder / "samples.parquet", samples)
     store.write_table(folder / "left_out.parquet", pd.concat([*left_out, problems], ignore_index=True).astype(str))
+    store.write_table(folder / "shared.parquet", shared)
     store.write_table(folder / "labelled.parquet", _labelled(profile, task, samples))
+    uses = {seed: _uses(profile, task, samples, seed) for seed in range(profile.seeds)}
+    store.write_table(folder / "splits.parquet", split_table(task, samples, uses))
     manifests = {choice.label: load_manifest(choice.set) for choice, _ in _choices(profile, task)}
     store.write_json(
         folder / "constants.json",
@@ -73,7 +81,13 @@ def labelled_ids(profile: Profile, task: str, samples: pd.DataFrame, seed: int) 
 
 def pretext_ids(profile: Profile, task: str, samples: pd.DataFrame, seed: int) -> list[str]:
     """The unlabelled images that one seed's pretext task learns from."""
-    return pretext_pool(samples, labelled_ids(profile, task, samples, seed))
+    return _uses(profile, task, samples, seed)[1]
+
+
+def _uses(profile: Profile, task: str, samples: pd.DataFrame, seed: int) -> tuple[list[str], list[str]]:
+    """Labelled subset and pretext pool of one seed; a split of rows leaks into the pool, as its name says."""
+    labelled = labelled_ids(profile, task, samples, seed)
+    return labelled, pretext_pool(samples, labelled, apart=profile.data[task].split != "row")
 
 
 def training_constants(images: np.ndarray, rows: pd.DataFrame) -> tuple[float, float]:
@@ -157,8 +171,18 @@ def _split(profile: Profile, task: str, samples: pd.DataFrame, rows: pd.DataFram
         options["stratify"] = ()
     own = samples["split"].isna()
     samples.loc[own, "split"] = SPLITS[data.split](samples[own], **options)
+    return samples
+
+
+def _kept_apart(profile: Profile, task: str, samples: pd.DataFrame, shared: pd.DataFrame) -> pd.DataFrame:
+    """Mark what must not be learned from, by the profile's policy, and make sure that nobody is on both sides."""
+    data = profile.data[task]
+    away = keep_out(samples, shared)
+    if data.near_duplicates == "report" or data.split == "row":  # a split of rows leaks on purpose
+        away = pd.Series(False, index=samples.index)
+    samples = samples.assign(kept_out=away)
     if data.split == "patient":
-        check_no_patient_crosses(samples)
+        check_no_patient_crosses(samples[~away])
     return samples
 
 

@@ -73,6 +73,7 @@ class Loader(ABC):
 
     name: str
     kind: Literal["xray", "ct"]
+    row_options: Mapping[str, Any] = {}  # options with which a sample is a row of the label table, for a split of rows
 
     @abstractmethod
     def list_images(self, root: Path, **options: Any) -> list[dict[str, Any]]:

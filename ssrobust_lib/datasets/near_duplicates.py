@@ -47,6 +47,29 @@ _BLOCK = 256
 _FLAT = 1e-3  # standard deviation of what is left of an image without content, such as a slice of air
 
 
+class Selection:
+    """Some images of an array in an order of their own, read from it only where they are asked for.
+
+    Parameters
+    ----------
+    images : (N, S, S), an array or a memory map.
+    positions : int (n,) in [0, N).
+    """
+
+    def __init__(self, images: np.ndarray, positions: np.ndarray) -> None:
+        self._images, self._positions = images, np.asarray(positions, dtype=np.int64)
+        self.shape: tuple[int, ...] = (len(self._positions), *images.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __getitem__(self, key: slice | np.ndarray) -> np.ndarray:
+        return self._images[self._positions[key]]
+
+
+Images = np.ndarray | Selection
+
+
 def work_side(side: int) -> int:
     """Side at which images of a given side are compared: the largest of `THRESHOLDS` that does not enlarge them.
 
@@ -62,8 +85,8 @@ def work_side(side: int) -> int:
 
 
 def find_near_duplicates(
-    queries: np.ndarray,
-    pool: np.ndarray,
+    queries: Images,
+    pool: Images,
     query_groups: Sequence[int] | np.ndarray,
     pool_groups: Sequence[int] | np.ndarray,
     *,
@@ -74,7 +97,7 @@ def find_near_duplicates(
 
     Parameters
     ----------
-    queries, pool : float (N, S, S) and (M, S, S) in [0, 1], arrays or memory maps; read in blocks.
+    queries, pool : float (N, S, S) and (M, S, S) in [0, 1]: arrays, memory maps or a `Selection`; read in blocks.
     query_groups, pool_groups : int (N,) and (M,); images of one group (a patient, or identical pixels) are known to
         belong together and are not compared.
     threshold : correlation in [-1, 1]; that of `THRESHOLDS` for the images' side if None.
@@ -120,14 +143,14 @@ def find_near_duplicates(
     return best.sort_values(["query", "pool"], ignore_index=True)
 
 
-def _check(images: np.ndarray, groups: np.ndarray, name: str) -> None:
-    if images.ndim != 3 or images.shape[1] != images.shape[2]:
+def _check(images: Images, groups: np.ndarray, name: str) -> None:
+    if len(images.shape) != 3 or images.shape[1] != images.shape[2]:
         raise ValueError(f"{name}: expected square images (n, S, S), got shape {images.shape}")
     if groups.shape != (len(images),):
         raise ValueError(f"{name}: expected one group for each of {len(images)} images, got shape {groups.shape}")
 
 
-def _blocks(images: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+def _blocks(images: Images) -> Iterator[tuple[int, np.ndarray]]:
     """Position of the first image and float32 (n, S, S) of each block."""
     for start in range(0, len(images), _BLOCK):
         yield start, np.asarray(images[start : start + _BLOCK], dtype=np.float32)
@@ -200,7 +223,7 @@ def _candidates(
 
 def _aligned(
     images: np.ndarray,
-    pool: np.ndarray,
+    pool: Images,
     query: np.ndarray,
     candidate: np.ndarray,
     variant: np.ndarray,

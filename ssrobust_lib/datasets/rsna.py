@@ -11,6 +11,7 @@ with three boxes is then three samples, which a split by row spreads over traini
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -30,6 +31,7 @@ class RsnaLoader(Loader):
 
     name = "rsna"
     kind = "xray"
+    row_options = MappingProxyType({"unit": "label_row"})
 
     def list_images(self, root: Path, *, unit: str = "patient", **options: Any) -> list[dict[str, Any]]:
         if unit not in UNITS:
