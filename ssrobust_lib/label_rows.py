@@ -33,7 +33,7 @@ LABEL_FRACTION = 0.01
 
 @dataclass(frozen=True)
 class LabelTable:
-    """A label table, one row per label row: sample_id, patient_id, label (0 or 1), has_label; and whether it is real."""
+    """Label rows (sample_id, patient_id, label 0 or 1, has_label), and whether they are the challenge's own."""
 
     rows: pd.DataFrame
     real: bool
@@ -45,17 +45,22 @@ def label_table(profile: Profile) -> LabelTable:
     Looked for in the set's folder, where the challenge puts it, and in `full_labels/` below it (for a folder that
     holds a part of the images with their part of the table).
     """
+    for path in label_table_files(profile):
+        table = read_table(path, ("patientId", "Target"))
+        if len(table) == PUBLISHED_ROWS:
+            return LabelTable(_rows(table["patientId"].astype(str), table["Target"]), real=True)
+    return stand_in()
+
+
+def label_table_files(profile: Profile) -> list[Path]:
+    """Files that may be the challenge's whole label table, as far as they exist; none is opened."""
     from ssrobust_lib.datasets.manifest import load_manifest
 
     root = profile.data_root or os.environ.get(REAL_DATA)
-    if root:
-        folder = Path(root).expanduser() / load_manifest("rsna").folder
-        for path in (folder / LABELS, folder / "full_labels" / LABELS):
-            if path.is_file():
-                table = read_table(path, ("patientId", "Target"))
-                if len(table) == PUBLISHED_ROWS:
-                    return LabelTable(_rows(table["patientId"].astype(str), table["Target"]), real=True)
-    return stand_in()
+    if not root:
+        return []
+    folder = Path(root).expanduser() / load_manifest("rsna").folder
+    return [path for path in (folder / LABELS, folder / "full_labels" / LABELS) if path.is_file()]
 
 
 def stand_in() -> LabelTable:
@@ -129,6 +134,7 @@ def row_split_table(table: LabelTable, counts: pd.DataFrame) -> pd.DataFrame:
     """
     prevalence, majority = patient_balance(table)
     n = counts["test"]
+    balance = f"{100 * prevalence:.1f} %"
     lines = [
         ("test", _span(n), "–", f"{PAPER_ROWS['test']:,}"),
         ("training", _span(counts["train"]), "–", f"{PAPER_ROWS['train']:,} (printed: 244,483)"),
@@ -137,7 +143,7 @@ def row_split_table(table: LabelTable, counts: pd.DataFrame) -> pd.DataFrame:
         ("... in training or validation", _share(counts["in_train_or_val"], n), "0", "not stated"),
         ("... in the pretext pool", _share(counts["in_pool"], n), "0", "not stated"),
         ("... among the labelled 1 %", _share(counts["labelled"], n), "0", "not stated"),
-        ("share of pneumonia in the test set", _percent(counts["prevalence"]), f"{100 * prevalence:.1f} %", "not stated"),
+        ("share of pneumonia in the test set", _percent(counts["prevalence"]), balance, "not stated"),
         ("accuracy of the more frequent answer", _value(counts["majority"]), f"{majority:.3f}", "not stated"),
     ]
     return pd.DataFrame(lines, columns=["what", "rows", "patients", "paper"])

@@ -48,7 +48,10 @@ class LeakDesignError(ValueError):
 
 @dataclass(frozen=True)
 class LeakDesign:
-    """Who is learned from in each way; names are those of `images`, each list sorted and without repeats.
+    """Who is learned from in each way; names are those of `images`, none twice in a list.
+
+    Images that take each other's place stand at the same position of a list in every way, so that trainings whose
+    batches are drawn by position differ in these images alone.
 
     Attributes
     ----------
@@ -87,8 +90,8 @@ def design_leaks(
     leaked = sorted(inside["test"] & inside["train"])
     if not leaked:
         raise LeakDesignError(
-            f"none of {len(inside['test'])} test images has a second row in training: expected a set with several label "
-            "rows per image (RSNA), or more patients"
+            f"none of {len(inside['test'])} test images has a second row in training: expected a set with several "
+            "label rows per image (RSNA), or more patients"
         )
     labels = rows.groupby("image")["label"].max()
     others = sorted(inside["train"] - inside["test"] - inside["val"])
@@ -120,8 +123,8 @@ def design_leaks(
         tuple(sorted(inside["test"])),
         tuple(sorted(inside["val"] - inside["test"])),
         tuple(leaked),
-        {way: tuple(sorted([*chosen, *first])) for way, (first, _) in fills.items()},
-        {way: tuple(sorted([*rest, *second])) for way, (_, second) in fills.items()},
+        {way: (*chosen, *first) for way, (first, _) in fills.items()},
+        {way: (*rest, *second) for way, (_, second) in fills.items()},
     )
 
 

@@ -179,9 +179,9 @@ def split_by_row(
 ) -> pd.Series:
     """Split rows regardless of patients, as the paper's counts suggest: leaks patients, for comparison only.
 
-    The rule, class by class: of `test`, a fraction of the rows is rounded up; of `val`, a fraction of the rows that test
-    leaves is rounded to the nearest whole (a half up). For RSNA's 30,227 label rows (``unit="label_row"``) and 0.1 each
-    this gives the paper's counts to the digit: 3,024 test rows (2,068 negative and 956 positive), and of the other
+    The rule, class by class: of `test`, a fraction of the rows is rounded up; of `val`, a fraction of the rows that
+    test leaves is rounded to the nearest whole (a half up). For RSNA's 30,227 label rows (``unit="label_row"``) and 0.1
+    each this gives the paper's counts to the digit: 3,024 test rows (2,068 negative and 956 positive), and of the other
     27,203 rows 24,483 for training and 2,720 (1,860 + 860) for validation. That validation is rounded otherwise than
     test is our inference: rounded up, it would be 24,482 and 2,721.
 

@@ -1,9 +1,10 @@
 """The study as a graph of cells, and access to what they have computed.
 
-A cell is one piece of work with a result: a data preparation per task, what leaks do per seed, a pretext training and a fine-tuning per
-(task, initialisation, seed), a calibration per task, an evaluation per (task, set, corruption), the statistics. Its
-folder carries a key made of its settings, the code it uses and the cells it needs: a result is found again only where
-all three are the same, and a changed parameter leaves older results untouched.
+A cell is one piece of work with a result: a data preparation per task, a pretext training and a fine-tuning per
+(task, initialisation, seed), a calibration per task, an evaluation per (task, set, corruption), the statistics; where
+the profile asks for it, what leaks do, per seed. Its folder carries a key made of its settings, the code it uses and
+the cells it needs: a result is found again only where all three are the same, and a changed parameter leaves older
+results untouched.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Leak cells: networks of one seed trained in the four ways of `ssrobust_lib.leaks` and scored on one set of test images.
+"""Leak cells: networks of one seed trained in the four ways of `ssrobust_lib.leaks`, scored on the same test images.
 
 Small on purpose: some of the task's own patients, at a small size, with short trainings. What they show is a
 difference between ways; their scores are no result of the study.
@@ -107,7 +107,8 @@ def label_rows(study: "Study") -> pd.DataFrame:
 
 def design_table(design: LeakDesign) -> pd.DataFrame:
     """One row per image: whether it is tested on, whether it leaks, and what each way learns from it."""
-    names = sorted({*design.test, *design.val, *(n for way in WAYS for n in (*design.labelled[way], *design.pool[way]))})
+    learned = {name for way in WAYS for name in (*design.labelled[way], *design.pool[way])}
+    names = sorted({*design.test, *design.val, *learned})
     table = pd.DataFrame({"sample_id": names})
     table["part"] = table["sample_id"].map({**dict.fromkeys(design.val, "val"), **dict.fromkeys(design.test, "test")})
     table["part"] = table["part"].fillna("train")
@@ -150,7 +151,6 @@ class _Trainings:
 
     def _finetuned(self, labelled: tuple[str, ...], encoder: dict[str, Any] | None) -> "nn.Module":
         network = self.profile.networks[TASK]
-        # batches are drawn from rows in their order: leaked images and those in their place take other rows
         result = finetune(
             self.images.images,
             self._labels,
@@ -194,4 +194,5 @@ class _Trainings:
         return self._encoders[arm, pool]
 
     def _rows(self, names: tuple[str, ...]) -> np.ndarray:
-        return np.flatnonzero(self.images.rows["sample_id"].isin(names))
+        """Positions of images in the order of their names: batches are drawn by position (see `LeakDesign`)."""
+        return pd.Index(self.images.rows["sample_id"]).get_indexer(list(names)).astype(np.int64)
