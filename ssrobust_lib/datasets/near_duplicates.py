@@ -218,7 +218,7 @@ def _candidates(
         np.copyto(best, correlation, where=better)
         variant[better] = number
     best[same] = -2
-    n = min(n_candidates, best.shape[1])
+    n = min(n_candidates, len(coarse))
     top = np.argpartition(-best, n - 1, axis=1)[:, :n]
     query = np.repeat(np.arange(len(images)), n)
     candidate = top.reshape(-1)  # (queries, n) -> (queries * n,)
