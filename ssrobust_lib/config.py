@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
 from ssrobust_lib.registry import unknown_name
 
@@ -40,7 +40,16 @@ class _Section(BaseModel):
 
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
-Amount = PositiveInt | Annotated[float, Field(gt=0, lt=1)]
+
+
+def _amount(value: Any) -> int | float:
+    """Let pass a whole count of 1 or more, or a fraction between 0 and 1."""
+    if type(value) is int and value >= 1 or type(value) is float and 0 < value < 1:
+        return value
+    raise ValueError(f"expected a whole count of 1 or more, or a fraction between 0 and 1, got {value!r}")
+
+
+Amount = Annotated[int | float, PlainValidator(_amount)]
 
 
 class SetChoice(_Section):

@@ -157,9 +157,10 @@ def _check(images: Images, groups: np.ndarray, name: str) -> None:
 
 
 def _blocks(images: Images) -> Iterator[tuple[int, np.ndarray]]:
-    """Position of the first image and float32 (n, S, S) of each block."""
-    for start in range(0, len(images), _BLOCK):
-        yield start, np.asarray(images[start : start + _BLOCK], dtype=np.float32)
+    """Position of the first image and float32 (n, S, S) of each block, 64 MB at most."""
+    size = min(_BLOCK, max(1, 2**24 // images.shape[1] ** 2))
+    for start in range(0, len(images), size):
+        yield start, np.asarray(images[start : start + size], dtype=np.float32)
 
 
 @cache
@@ -185,6 +186,11 @@ def _resized(
     rows = _axis(images.shape[1], side, scale[0], shift[0])
     columns = _axis(images.shape[2], side, scale[1], shift[1])
     return rows @ images @ columns.T
+
+
+def _reduced(images: np.ndarray, rows: np.ndarray, side: int) -> np.ndarray:
+    """Some images at another size, float32 (n, side, side)."""
+    return np.concatenate([_resized(block, side) for _, block in _blocks(Selection(images, rows))])
 
 
 def _detail(images: np.ndarray) -> np.ndarray:
@@ -300,7 +306,7 @@ def find_near_duplicate_scans(
     first = {name: int(np.argmax(names == name)) for name in dict.fromkeys([*queries, *pool])}
     count = pd.Series(names).value_counts()
     rows = {name: np.arange(first[name], first[name] + int(count[name])) for name in first}
-    coarse = [_detail_vectors(_resized(np.asarray(slices[rows[name]], np.float32), _COARSE)) for name in pool]
+    coarse = [_detail_vectors(_reduced(slices, rows[name], _COARSE)) for name in pool]
     if not queries or not coarse:
         return pd.DataFrame({"query": [], "pool": [], "correlation": []}).astype({"correlation": np.float64})
     stacked = np.concatenate(coarse)
@@ -326,7 +332,7 @@ def find_near_duplicate_scans(
 
 def _telling_slices(slices: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Positions of `SLICES_COMPARED` slices of a scan, evenly spread over the half that holds most detail."""
-    detail = _detail(np.asarray(slices[rows], np.float32)).std(axis=(1, 2))
+    detail = _detail(_reduced(slices, rows, min(THRESHOLDS))).std(axis=(1, 2))
     rich = rows[detail >= np.median(detail)]
     return rich[np.unique(np.linspace(0, len(rich) - 1, min(SLICES_COMPARED, len(rich))).round().astype(int))]
 
