@@ -97,10 +97,10 @@ def design_leaks(
     others = sorted(inside["train"] - inside["test"] - inside["val"])
     generator = rng(seed, "leak design")
     positive = [name for name in others if labels[name] == 1]
-    if len(positive) < 2 * len(leaked):
+    if len(positive) <= len(leaked):
         raise LeakDesignError(
-            f"{len(leaked)} images leak, and {len(positive)} others with pneumonia are in training: expected twice as "
-            "many as leak, so that some can take their place; choose more patients or a smaller test fraction"
+            f"{len(leaked)} images leak, and {len(positive)} others with pneumonia are in training: expected more than "
+            "leak, to take their place; choose more patients or a smaller test fraction"
         )
     spare = list(generator.permutation(np.array(positive, dtype=object))[: len(leaked)])
     turn = generator.permutation(len(leaked))

@@ -50,7 +50,7 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
         split_seed=derive_seed(profile.study_seed, "leaks", "split"),
         seed=derive_seed(profile.study_seed, "leaks", seed),
     )
-    images = _small_images(trained.open_images(study, TASK), design, settings.image_size)
+    images: Any = _small_images(trained.open_images(study, TASK), design, settings.image_size)
     training = _Trainings(study, images, design, seed)
     networks: dict[tuple[str, int], nn.Module] = {}
     trainings = [(way, arm) for way in WAYS for arm in (REFERENCE_ARM, *profile.pretext_tasks)]

@@ -18,6 +18,10 @@ another exposure of the same person). Of 260 copies all were found that were hal
 mirrored, or cropped by 3 % a side; of those cropped by 5 % a side or unevenly by up to 8 % at least 97 %; by 8 % on
 every side one in four. Below 64 pixels less detail is left and the thresholds are higher, so that most uneven crops are
 missed.
+
+Of CT scans (OpenKBP at 64 pixels of 4 mm, 40 scans against all 261) the best match of another patient reached 0.65. Of
+24 copies (half a slice and two pixels off with noise; the lower quarter cut off; noisy; turned by two degrees) 23 came
+to 0.82 or more.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,7 +42,9 @@ NIH and 240 of RSNA, each compared with its whole set."""
 
 COLUMNS = ("query", "pool", "correlation", "mirrored")
 CANDIDATES = 8
-SCAN_THRESHOLD = 0.80
+SCAN_THRESHOLD = 0.75
+"""Median correlation of aligned slices from which on two scans count as one acquisition."""
+
 SLICES_COMPARED = 12
 _SCANS_ALIGNED = 5
 _COARSE = 12
