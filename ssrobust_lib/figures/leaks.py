@@ -22,7 +22,7 @@ WAY_WORDS = {
 """Words for each way, in the order in which they are shown."""
 
 _KINDS = {"leak": "itself by patient", "arms": "normal training", "change": "the lead by patient"}
-_PANELS = {"accuracy": "Accuracy", "auroc": "AUROC", "leaked found": "Leaked images called positive"}
+_PANELS = {"accuracy": "Accuracy", "auroc": "AUROC", "leaked found": "Leaked images found"}
 _GROUP = 0.8
 
 
