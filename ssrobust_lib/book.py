@@ -33,9 +33,20 @@ __all__ = [
     "screenshots",
 ]
 
-GENERATED = ("banner.md", "claim_table.md", "summary_classification.md", "summary_segmentation.md", "run_table.md")
+GENERATED = (
+    "banner.md",
+    "claim_table.md",
+    "summary_classification.md",
+    "summary_segmentation.md",
+    "run_table.md",
+    "split_columns.md",
+    "splits.csv",
+)
 """Texts that the prose includes from `generated/`: on which images the numbers were computed, the verdict on each claim
-of the paper, the captions of the summary's figures, the parameters of the run."""
+of the paper, the captions of the summary's figures, the parameters of the run, the columns of the table of splits; and
+that table itself, which pages offer for download."""
+
+SPLITS_FILE = "splits.csv"
 
 PAGE_NOTE = "page_note.md"
 """Generated text that is put below the title of every notebook: whoever lands there must not take phantoms for
@@ -44,7 +55,10 @@ patients."""
 FIGURES = ("summary_classification.png", "summary_segmentation.png")
 """Figures that the prose shows from `figures/`: mean score under each corruption, one bar per arm and corruption."""
 
-_USED_FILE = re.compile(r"^\s*(?:```|:::)+\{(?:include|figure|image)\}\s+(?P<path>\S+)", re.MULTILINE)
+_USED_FILE = re.compile(
+    r"^\s*(?:```|:::)+\{(?:include|figure|image)\}\s+(?P<path>\S+)|\{download\}`[^`<]*<(?P<download>[^>`]+)>`",
+    re.MULTILINE,
+)
 _LIVE_CODE = re.compile(
     r"""<script>const\ THEBE_JS_URL[^<]*</script>\s*
     |<script[^>]*src="[^"]*sphinx-thebe\.js[^"]*"[^>]*></script>\s*
@@ -146,8 +160,9 @@ def missing_files(source: Path) -> Iterator[str]:
             yield f"{page}.ipynb" if page.startswith("notebooks/") else f"{page}.md"
     for text in sorted(source.glob("*.md")):
         for match in _USED_FILE.finditer(text.read_text(encoding="utf-8")):
-            if not (source / match["path"]).is_file():
-                yield f"{match['path']} (used in {text.name})"
+            path = match["path"] or match["download"]
+            if not (source / path).is_file():
+                yield f"{path} (used in {text.name})"
 
 
 def _assemble(

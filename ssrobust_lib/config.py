@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
 from ssrobust_lib.registry import unknown_name
 
@@ -43,6 +43,16 @@ PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 
 
+def _amount(value: Any) -> int | float:
+    """Let pass a whole count of 1 or more, or a fraction between 0 and 1."""
+    if type(value) is int and value >= 1 or type(value) is float and 0 < value < 1:
+        return value
+    raise ValueError(f"expected a whole count of 1 or more, or a fraction between 0 and 1, got {value!r}")
+
+
+Amount = Annotated[int | float, PlainValidator(_amount)]
+
+
 class SetChoice(_Section):
     """One data set in one part of the study, optionally a part of it chosen by metadata, under a name of its own.
 
@@ -71,17 +81,23 @@ def set_name(chosen: str) -> str:
 
 
 class TaskData(SetChoice):
-    """What a task trains and is tested on. Counts are patients; `pixel_mm`, `slice_mm`, `window_hu` are for CT.
+    """What a task trains and is tested on. `pixel_mm`, `slice_mm`, `window_hu` are for CT.
 
-    The split `published` takes the set's own test images (VISCERAL: the gold corpus) and no number of them. With
-    `given`, the set says itself who is trained on, validated on and tested on, and `validation` and `test` are stated
-    for a part that it does not give. `on_unreadable` says what becomes of a run when images cannot be read: it goes on
-    without them and lists them (report), or stops with the list once it knows all of them (stop).
+    `validation` and `test` are counts or fractions of the labelled patients; of the rows of the label table where
+    `split` is ``row``, and `validation` is then a fraction of what test leaves. The split ``published`` takes the
+    set's own test images (VISCERAL: the gold corpus) and no number of them. With ``given``, the set says itself who is
+    trained on, validated on and tested on, and `validation` and `test` are stated for a part that it does not give.
+
+    `near_duplicates`: what is done with images of the training part and the pretext sets that show what an image of
+    validation, test or another centre shows; `keep_out` lets nothing learn from them or from their patients, `report`
+    only lists them. `on_unreadable`: what becomes of a run when images cannot be read; it goes on without them and
+    lists them (`report`), or stops with the list once it knows all of them (`stop`).
     """
 
     split: Literal["patient", "published", "row", "given"] = "patient"
-    validation: PositiveInt | None = None
-    test: PositiveInt | None = None
+    validation: Amount | None = None
+    test: Amount | None = None
+    near_duplicates: Literal["keep_out", "report"] = "keep_out"
     label_fraction: Annotated[float, Field(gt=0, le=1)]
     pretext_sets: tuple[SetChoice, ...] = ()
     external_sets: tuple[SetChoice, ...] = ()
@@ -147,6 +163,23 @@ class Evaluation(_Section):
     tumour: Literal["both", "counted", "apart"] = "both"
 
 
+class Leaks(_Section):
+    """What leaks of a split of rows do, on a part of the X-rays (see `ssrobust_lib.leaks`); no seeds, no such cells.
+
+    `patients` of the task's own set are used, at `image_size` pixels; `test` and `validation` are fractions of their
+    label rows, `label_fraction` one of the training images. The pretext tasks take their options from `pretext`.
+    """
+
+    seeds: Annotated[int, Field(ge=0)] = 0
+    patients: PositiveInt = 900
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    label_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    image_size: PositiveInt = 32
+    pretext: Training = Training(epochs=4, batch_size=32)
+    finetune: Training = Training(epochs=5, batch_size=16)
+
+
 class Statistics(_Section):
     """`margins`: the smallest difference that matters, per metric, fixed before the run."""
 
@@ -173,6 +206,7 @@ class Profile(_Section):
     finetune: dict[str, Training]
     calibration: Calibration = Calibration()
     evaluation: Evaluation = Evaluation()
+    leaks: Leaks = Leaks()
     statistics: Statistics
 
     @model_validator(mode="after")
@@ -206,6 +240,8 @@ class Profile(_Section):
             twice = [name for name in names if names.count(name) > 1]
             if twice:
                 raise ValueError(f"data.{task}: two sets are called {twice[0]!r}: give one of them a name of its own")
+        if self.leaks.seeds and "pneumonia" not in self.data:
+            raise ValueError("leaks: asks for the task pneumonia, which data does not list; remove the section")
         if "organs" in self.data:
             data = self.data["organs"]
             if data.pixel_mm is None or data.slice_mm is None or data.window_hu is None:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ssrobust_lib.cells import trained
+from ssrobust_lib.split_table import used_by
 
 if TYPE_CHECKING:
     from ssrobust_lib.study import Study
@@ -101,18 +102,43 @@ def shared_contents(samples: pd.DataFrame) -> int:
     return int((known.groupby("content_hash")["split"].nunique() > 1).sum())
 
 
+def shared_pairs(shared: pd.DataFrame, names: dict[str, str], most: int = 12) -> pd.DataFrame:
+    """Samples that are learned from and evaluated at once, in words, the most alike first.
+
+    Parameters
+    ----------
+    shared : `overlap.COLUMNS`.
+    names : set -> words.
+    most : rows at the most.
+    """
+    chosen = shared.sort_values("correlation", ascending=False, kind="stable").head(most)
+
+    def places(sets: pd.Series, splits: pd.Series) -> list[str]:
+        return [f"{names.get(one, one)}, {PARTS[part]}" for one, part in zip(sets, splits, strict=True)]
+
+    return pd.DataFrame(
+        {
+            "learned_from": chosen["sample_id"].to_list(),
+            "in": places(chosen["set"], chosen["split"]),
+            "evaluated": chosen["evaluated_id"].to_list(),
+            "evaluated_in": places(chosen["evaluated_set"], chosen["evaluated_split"]),
+            "kind": [f"{row.kind}, mirrored" if row.mirrored else row.kind for row in chosen.itertuples()],
+            "correlation": chosen["correlation"].to_list(),
+        }
+    )
+
+
 def labelled_by_seed(study: "Study", task: str) -> pd.DataFrame:
     """Size and class balance of each seed's labelled subset, and of the pool that its pretext task learns from."""
     cell = trained.data_cell(study, task)
-    samples, drawn = study.table(cell, "samples"), study.table(cell, "labelled")
-    pool = int(samples["split"].isin(["train", "pretext"]).sum())
+    samples, drawn, uses = (study.table(cell, name) for name in ("samples", "labelled", "splits"))
     rows = drawn.merge(samples[["sample_id", "label", "patient_id"]], on="sample_id")
     table = (
         rows.assign(positive=_positive(rows))
         .groupby("seed")
         .agg(labelled=("sample_id", "count"), patients=("patient_id", "nunique"), positive=("positive", "sum"))
     )
-    table["pretext_pool"] = pool - table["labelled"]
+    table["pretext_pool"] = [len(used_by(uses, seed)[1]) for seed in table.index]
     table = table.reset_index().astype({"seed": str})
     return table.drop(columns="positive") if samples["label"].isna().all() else table
 

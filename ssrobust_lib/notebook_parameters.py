@@ -16,7 +16,7 @@ from ssrobust_lib.study import Cell
 NOTEBOOKS = PROJECT / "notebooks"
 # sections of the profile that each notebook shows and takes as parameters, besides the choice of cells
 SECTIONS = {
-    "01_data": ("data", "phantoms"),
+    "01_data": ("data", "phantoms", "leaks"),
     "02_pretext": ("networks", "pretext"),
     "03_finetune": ("networks", "finetune"),
     "04_clean_eval": ("evaluation", "statistics"),
@@ -25,7 +25,7 @@ SECTIONS = {
     "07_stats": ("statistics",),
 }
 CHOICES = {
-    "01_data": ("tasks",),
+    "01_data": ("tasks", "leak_seeds"),
     "02_pretext": ("tasks", "pretext_tasks", "seeds"),
     "03_finetune": ("tasks", "arms", "seeds"),
     "04_clean_eval": ("tasks",),
@@ -49,6 +49,7 @@ def report_parameters(profile: Profile, notebook: str, location: str | None = No
         "pretext_tasks": profile.pretext_tasks,
         "arms": list(profile.arms),
         "seeds": list(range(profile.seeds)),
+        "leak_seeds": list(range(profile.leaks.seeds)),
         "corruptions": list(profile.corruptions),
         "sets": [choice.label for data in profile.data.values() for choice in data.external_sets],
         "calibrate": True,
@@ -62,8 +63,10 @@ def report_parameters(profile: Profile, notebook: str, location: str | None = No
 def cell_parameters(profile: Profile, cell: Cell, location: str) -> dict[str, Any]:
     """Parameters of the notebook that computes one cell: those of the whole run, narrowed to that cell."""
     values = report_parameters(profile, cell.notebook, location)
+    leak = cell.step == "01_leaks"
     narrowed = {
-        "tasks": [cell.of["task"]] if "task" in cell.of else None,
+        "tasks": [] if leak else [cell.of["task"]] if "task" in cell.of else None,
+        "leak_seeds": [cell.of["seed"]] if leak else [],
         "pretext_tasks": [cell.of["init"]] if "init" in cell.of else None,
         "arms": [cell.of["init"]] if "init" in cell.of else None,
         "seeds": [cell.of["seed"]] if "seed" in cell.of else None,

@@ -117,11 +117,11 @@ def _steps(images: int, training: Any) -> int:
 
 
 def _held_out(profile: Profile, task: str, part: Literal["validation", "test"]) -> int:
-    """Patients of a part: as many as the profile says, or as the set's own split has."""
+    """Patients of a part: as many as the profile says (a count or a fraction), or as the set's own split has."""
     data = profile.data[task]
     amount = data.validation if part == "validation" else data.test
     if amount is not None:
-        return amount
+        return round(amount * _patients(profile, data)) if isinstance(amount, float) else amount
     if data.set in profile.phantoms:
         return int(profile.phantoms[data.set].get("gold", 0))
     given = {**data.where, "published_split": ["val" if part == "validation" else "test"]}
@@ -131,6 +131,18 @@ def _held_out(profile: Profile, task: str, part: Literal["validation", "test"]) 
 def _train_patients(profile: Profile, task: str) -> int:
     held_out = _held_out(profile, task, "validation") + _held_out(profile, task, "test")
     return max(1, _patients(profile, profile.data[task]) - held_out)
+
+
+def _leaks(profile: Profile, cell: Cell) -> Work:
+    """Two pretext trainings and four fine-tunings of each pretext arm, two fine-tunings from scratch."""
+    leaks, arms = profile.leaks, len(profile.pretext_tasks)
+    patients = min(leaks.patients, _patients(profile, profile.data["pneumonia"]))
+    images = round(patients * (1 - leaks.test) * (1 - leaks.validation))
+    labelled = round(images * leaks.label_fraction)
+    passes = 2 * arms * _steps(images - labelled, leaks.pretext) * leaks.pretext.batch_size
+    passes += (2 + 4 * arms) * _steps(labelled, leaks.finetune) * leaks.finetune.batch_size
+    smaller = (leaks.image_size / profile.data["pneumonia"].image_size) ** 2  # seconds are those of a full image
+    return Work(_START, passes * _BACKWARD * smaller, 0.2)
 
 
 def _network_megabytes(profile: Profile, task: str) -> float:
@@ -165,7 +177,7 @@ def _evaluation(profile: Profile, cell: Cell) -> Work:
     conditions = 5 if "corruption" in cell.of else 1
     own = cell.of["set"] == profile.data[task].label
     choice = profile.data[task] if own else _choice_of(profile, task, cell.of["set"])
-    patients = _held_out(profile, task, "test") if own else max(_patients(profile, choice), 1)
+    patients = max(_held_out(profile, task, "test") if own else _patients(profile, choice), 1)
     passes = patients * _per_patient(profile, task) * networks * conditions
     rows = patients * networks * conditions * (1 if task == "pneumonia" else 20)
     return Work(_START, passes, rows * 2e-5)
@@ -189,6 +201,7 @@ def _statistics(profile: Profile, cell: Cell) -> Work:
 
 _WORK = {
     "01_data": _data,
+    "01_leaks": _leaks,
     "02_pretext": _pretext,
     "03_finetune": _finetune,
     "04_clean_eval": _evaluation,

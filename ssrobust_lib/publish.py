@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ssrobust_lib.book import PAGE_NOTE, build_book
+from ssrobust_lib.book import PAGE_NOTE, SPLITS_FILE, build_book
 from ssrobust_lib.book_texts import banner, page_note, run_table
 from ssrobust_lib.config import PROJECT
 from ssrobust_lib.report import reports
+from ssrobust_lib.split_table import columns_text, to_csv
 
 if TYPE_CHECKING:
     from ssrobust_lib.study import Study
@@ -73,8 +74,15 @@ def generated_texts(study: "Study") -> dict[str, str]:
         "banner.md": banner(study.profile),
         PAGE_NOTE: page_note(study.profile),
         "claim_table.md": _claims(study),
+        SPLITS_FILE: _splits(study),
+        "split_columns.md": columns_text() + "\n",
         "run_table.md": _run(study),
     }
+
+
+def _splits(study: "Study") -> str:
+    """Who is in which part, all tasks in one CSV."""
+    return to_csv([study.table(study.cells("01_data", tasks=[task]), "splits") for task in study.profile.tasks])
 
 
 def _claims(study: "Study") -> str:

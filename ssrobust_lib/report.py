@@ -11,13 +11,27 @@ from ssrobust_lib.study import Study
 
 def reports(study: Study) -> dict[str, Path]:
     """Path of each notebook's read-only execution; its key changes with notebook, figures and results."""
-    shown = [study.profile.model_dump(), [cell.key for cell in study.all_cells], _shown_by()]
+    from ssrobust_lib.label_rows import label_table_files
+
+    tables = [(str(path), path.stat().st_size) for path in label_table_files(study.profile)]
+    shown = [study.profile.model_dump(), [cell.key for cell in study.all_cells], _shown_by(), tables]
     keys = {name: settings_key([_content(NOTEBOOKS / f"{name}.ipynb"), *shown]) for name in SECTIONS}
     return {name: study.folder / "reports" / f"{name}-{key[:10]}.ipynb" for name, key in keys.items()}
 
 
 def _shown_by() -> list[str]:
-    names = ("claims", "data_report", "examples", "paper", "readings", "report", "result_tables")
+    names = (
+        "claims",
+        "data_report",
+        "examples",
+        "label_rows",
+        "leaks",
+        "paper",
+        "readings",
+        "readings_splits",
+        "report",
+        "result_tables",
+    )
     files = [*sorted((PACKAGE / "figures").glob("*.py")), *(PACKAGE / f"{name}.py" for name in names)]
     files += sorted((PROJECT / "book").glob("paper_*"))
     return [_content(path) for path in files]

@@ -155,17 +155,20 @@ def split_published(
 ) -> pd.Series:
     """Take the published test set as test, and draw val from the rest by patient.
 
-    In some sets the same patients stand on both sides (Kermany: 170 of them), so that `check_no_patient_crosses`
-    refuses the result. `val` counts labelled patients outside the published test set; a published val set joins
-    train. `test` is there for the common signature and must stay None.
+    In some sets the same patients stand on both sides (Kermany: 170 of them). Such a patient's other images are never
+    val; they stay in train, where `overlap.keep_out` marks them and `check_no_patient_crosses` refuses them unmarked.
+    `val` counts labelled patients of whom no image is in the published test set; a published val set joins train.
+    `test` is there for the common signature and must stay None.
     """
     if "published_split" not in samples:
         raise KeyError("this set has no published split (column published_split): choose the split 'patient'")
     if test is not None:
         raise ValueError(f"the published split fixes its test set: leave test out, got {test!r}")
     is_test = samples["published_split"] == "test"
-    rest = split_by_patient(samples[~is_test], val=val, test=0, seed=seed, stratify=stratify)
-    return rest.reindex(samples.index).fillna("test").rename("split")
+    groups = groups_of(samples)
+    on_both_sides = ~is_test & groups.isin(set(groups[is_test]))
+    rest = split_by_patient(samples[~is_test & ~on_both_sides], val=val, test=0, seed=seed, stratify=stratify)
+    return rest.reindex(samples.index).mask(is_test, "test").fillna("train").rename("split")
 
 
 @SPLITS.register("row")
@@ -179,21 +182,48 @@ def split_by_row(
 ) -> pd.Series:
     """Split rows regardless of patients, as the paper's counts suggest: leaks patients, for comparison only.
 
-    Fractions are rounded up class by class, and `val` is a fraction of the rows that `test` leaves. For RSNA's 30,227
-    label rows (``unit="label_row"``) and 0.1 each that gives 3,024 test rows, the paper's number, 2,721 and 24,482.
+    The rule, class by class: of `test`, a fraction of the rows is rounded up; of `val`, a fraction of the rows that
+    test leaves is rounded to the nearest whole (a half up). For RSNA's 30,227 label rows (``unit="label_row"``) and 0.1
+    each this gives the paper's counts to the digit: 3,024 test rows (2,068 negative and 956 positive), and of the other
+    27,203 rows 24,483 for training and 2,720 (1,860 + 860) for validation. That validation is rounded otherwise than
+    test is our inference: rounded up, it would be 24,482 and 2,721.
+
+    Parameters
+    ----------
+    samples : samples table, one row per label row; rows without a label go to `pretext`
+    val, test : fraction (float), or number of rows (int), shared among the classes in proportion
+    seed : of the draw; the result depends on it and on the rows' names, not on their order
+    stratify : columns whose proportions every split keeps
+
+    Returns
+    -------
+    Series of str named split, index of `samples`: train, val, test or pretext
     """
     labelled = samples[samples["has_label"].astype(bool)]
-    rows = labelled["sample_id"]
-    strata = _strata(labelled, rows, stratify)
-    sizes = list(strata.value_counts())
-    if isinstance(test, float):
-        test = sum(_how_many(test, n, "test") for n in sizes)
-    if isinstance(val, float):  # of what the test set leaves, class by class
-        left = [n - taken for n, taken in zip(sizes, apportion(sizes, test), strict=True)]
-        val = sum(_how_many(val, n, "val") for n in left)
-    counts = {"test": _how_many(test, len(strata), "test"), "val": _how_many(val, len(strata), "val")}
-    chosen = _draw(strata, counts, rng(seed, "split by row"), "train")
+    strata = _strata(labelled, labelled["sample_id"], stratify)
+    sizes = strata.value_counts().sort_index()
+    tests = _per_class(test, list(sizes), "test", math.ceil)
+    left = [n - taken for n, taken in zip(sizes, tests, strict=True)]
+    vals = _per_class(val, left, "val", lambda share: math.floor(share + 0.5))
+    if sum(tests) + sum(vals) >= len(strata):
+        raise ValueError(
+            f"test {sum(tests)} + val {sum(vals)} leave none of {len(strata)} labelled rows to train on: choose fewer"
+        )
+    generator = rng(seed, "split by row")
+    chosen: dict[str, str] = {}
+    for name, n_test, n_val in zip(sizes.index, tests, vals, strict=True):
+        rows = generator.permutation(np.array(sorted(strata.index[strata == name]), dtype=object))
+        parts = ["test"] * n_test + ["val"] * n_val
+        chosen |= dict(zip(rows, parts + ["train"] * (len(rows) - len(parts)), strict=True))
     return samples["sample_id"].map(chosen).fillna("pretext").rename("split")
+
+
+def _per_class(amount: float | int, sizes: list[int], what: str, rounded: Callable[[float], int]) -> list[int]:
+    """How many of each class: a fraction of it, rounded, or a share of a whole number in proportion."""
+    _how_many(amount, sum(sizes), what)  # refuses what is no fraction or count
+    if isinstance(amount, float):
+        return [rounded(round(amount * n, 9)) for n in sizes]
+    return apportion(sizes, int(amount))
 
 
 def labelled_subset(
@@ -211,7 +241,8 @@ def labelled_subset(
 
     Parameters
     ----------
-    samples : with `split`; only labelled rows of train are drawn from
+    samples : with `split`; only labelled rows of train are drawn from, and none whose `kept_out` is true (see
+        `overlap.keep_out`)
     fraction : of those rows (float, rounded up), or their number (int)
     seed : of the draw
     minimum_per_class : images of every stratum at least
@@ -226,7 +257,7 @@ def labelled_subset(
     ValueError
         If a class has fewer images than the minimum, or train no labelled image at all.
     """
-    train = samples[(samples["split"] == "train") & samples["has_label"].astype(bool)]
+    train = samples[(samples["split"] == "train") & samples["has_label"].astype(bool) & ~_kept_out(samples)]
     if train.empty:
         raise ValueError("train holds no labelled image: nothing to draw a labelled subset from")
     count = _how_many(fraction, len(train), "fraction")
@@ -253,16 +284,18 @@ def labelled_subset(
     return sorted(pd.concat(chosen))
 
 
-def pretext_pool(samples: pd.DataFrame, labelled: Collection[str]) -> list[str]:
+def pretext_pool(samples: pd.DataFrame, labelled: Collection[str], *, apart: bool = True) -> list[str]:
     """Images of one seed's pretext training: train without that seed's labelled subset, and the pretext split.
 
     Patients of val, test or external, and images whose content occurs there, are never part of it, whatever their own
-    split.
+    split; nor are images whose `kept_out` is true (see `overlap.keep_out`).
 
     Parameters
     ----------
     samples : with `split`
     labelled : sample_ids of that seed's labelled subset
+    apart : keep the patients of val, test and external away. False takes the rows of train and pretext as they are,
+        which is what a split of rows means: the pretext task then sees images of the test set.
 
     Returns
     -------
@@ -271,10 +304,19 @@ def pretext_pool(samples: pd.DataFrame, labelled: Collection[str]) -> list[str]:
     unknown = sorted(set(labelled) - set(samples["sample_id"]))
     if unknown:
         raise ValueError(f"{len(unknown)} labelled samples are not in the samples table, first {unknown[0]!r}")
-    groups = groups_of(samples)
-    kept_away = set(groups[samples["split"].isin(EVALUATION_SPLITS)])
     inside = samples["split"].isin(["train", "pretext"]) & ~samples["sample_id"].isin(set(labelled))
-    return sorted(samples.loc[inside & ~groups.isin(kept_away), "sample_id"])
+    if apart:
+        groups = groups_of(samples)
+        kept_away = set(groups[samples["split"].isin(EVALUATION_SPLITS)])
+        inside &= ~groups.isin(kept_away) & ~_kept_out(samples)
+    return sorted(samples.loc[inside, "sample_id"])
+
+
+def _kept_out(samples: pd.DataFrame) -> pd.Series:
+    """Whether a sample must not be learned from; false everywhere where nobody has looked."""
+    if "kept_out" not in samples:
+        return pd.Series(False, index=samples.index)
+    return samples["kept_out"].fillna(False).astype(bool)
 
 
 def check_no_patient_crosses(samples: pd.DataFrame) -> None:

@@ -1,9 +1,10 @@
 """The study as a graph of cells, and access to what they have computed.
 
 A cell is one piece of work with a result: a data preparation per task, a pretext training and a fine-tuning per
-(task, initialisation, seed), a calibration per task, an evaluation per (task, set, corruption), the statistics. Its
-folder carries a key made of its settings, the code it uses and the cells it needs: a result is found again only where
-all three are the same, and a changed parameter leaves older results untouched.
+(task, initialisation, seed), a calibration per task, an evaluation per (task, set, corruption), the statistics; where
+the profile asks for it, what leaks do, per seed. Its folder carries a key made of its settings, the code it uses and
+the cells it needs: a result is found again only where all three are the same, and a changed parameter leaves older
+results untouched.
 """
 
 from collections.abc import Iterable
@@ -22,6 +23,7 @@ from ssrobust_lib.registry import unknown_name
 
 STEPS = {
     "01_data": "cells.data",
+    "01_leaks": "cells.leak",
     "02_pretext": "cells.pretext",
     "03_finetune": "cells.finetune",
     "04_clean_eval": "cells.evaluate",
@@ -58,7 +60,7 @@ class Cell:
     @property
     def notebook(self) -> str:
         """The notebook that computes it."""
-        return "05_corruption_eval" if self.step == "05_calibration" else self.step
+        return {"01_leaks": "01_data", "05_calibration": "05_corruption_eval"}.get(self.step, self.step)
 
 
 class Study:
@@ -88,6 +90,7 @@ class Study:
         cells: list[Cell] = []
         data = {task: self._data_cell(task) for task in profile.tasks}
         cells += data.values()
+        cells += [self._leak_cell(seed, data["pneumonia"]) for seed in range(profile.leaks.seeds)]
         networks: dict[str, list[Cell]] = {}
         for task in profile.tasks:
             pretext = {
@@ -150,6 +153,19 @@ class Study:
 
         fields = {"name", "loader", "loader_options", "labels", "merge", "known_bad"}
         return [load_manifest(name).model_dump(mode="json", include=fields) for name in self.profile.sets(task)]
+
+    def _leak_cell(self, seed: int, data: Cell) -> Cell:
+        profile = self.profile
+        settings = {
+            "study_seed": profile.study_seed,
+            "network": profile.networks["pneumonia"].model_dump(),
+            "pretext": {arm: profile.pretext["pneumonia"][arm].options for arm in profile.pretext_tasks},
+            "leaks": profile.leaks.model_dump(exclude={"seeds"}),
+            "evaluation": profile.evaluation.model_dump(),
+            "devices": profile.devices,
+            "threads": profile.threads,
+        }
+        return Cell("01_leaks", {"task": "pneumonia", "seed": seed}, settings, (data,))
 
     def _pretext_cell(self, task: str, arm: str, seed: int, data: Cell) -> Cell:
         profile = self.profile

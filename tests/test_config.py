@@ -85,3 +85,13 @@ def test_sections_of_a_notebook_replace_those_of_the_file():
     longer = load_profile("smoke", finetune={task: {"epochs": 9, "batch_size": 4} for task in ("pneumonia", "organs")})
     assert longer.finetune["organs"].epochs == 9
     assert longer.pretext == load_profile("smoke").pretext
+
+
+@pytest.mark.parametrize("wrong", [0, -3, 1.0, 1.5, 0.0, "some", True, None])
+def test_sizes_of_parts_are_counts_or_fractions(write, wrong):
+    path = write(lambda v: v["data"]["pneumonia"].update(test=0.1, validation=5))
+    data = load_profile(path).data["pneumonia"]
+    assert (data.test, data.validation) == (0.1, 5) and type(data.validation) is int
+    path = write(lambda v: v["data"]["pneumonia"].update(test=wrong))
+    with pytest.raises(ProfileError, match=rf"data.pneumonia.test: expected a whole count .* got {wrong!r}"):
+        load_profile(path)

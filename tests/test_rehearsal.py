@@ -119,7 +119,8 @@ def test_the_file_is_a_profile_that_passes_every_check(tmp_path):
     assert derived == rehearsal(load_profile("paper"))
     check_profile(derived)
     study = Study(derived, runs=tmp_path)
-    assert {cell.step for cell in study.all_cells} == {cell.step for cell in Study(load_profile("demo")).all_cells}
+    steps = {cell.step for cell in Study(load_profile("demo")).all_cells} - {"01_leaks"}  # too few patients to leak
+    assert {cell.step for cell in study.all_cells} == steps
     assert sum(work(study, cell).megabytes for cell in study.all_cells) < 1000
 
 

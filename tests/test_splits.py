@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ssrobust_lib.overlap import keep_out
 from ssrobust_lib.registry import UnknownNameError
 from ssrobust_lib.splits import (
     SPLITS,
@@ -138,6 +139,9 @@ def test_published_split_keeps_the_test_set_and_may_cross() -> None:
     assert set(samples.index[samples["split"] == "test"]) == set(samples.index[samples["published_split"] == "test"])
     with pytest.raises(PatientCrossesError):
         check_no_patient_crosses(samples)
+    check_no_patient_crosses(samples[samples["split"].isin(["val", "test"])])
+    nothing_shared = pd.DataFrame({"sample_id": []})
+    check_no_patient_crosses(samples[~keep_out(samples, nothing_shared)])
     pool = set(pretext_pool(samples, labelled_subset(samples, 0.2, 1)))
     kept_away = set(samples.loc[samples["split"].isin(["test", "val"]), "patient_id"])
     assert pool and not kept_away & set(samples.loc[samples["sample_id"].isin(pool), "patient_id"])
@@ -154,10 +158,56 @@ def test_row_split_of_the_rsna_label_table_reproduces_the_papers_counts() -> Non
     rows = pd.concat([negative, boxes], ignore_index=True).assign(has_label=True)
     rows["sample_id"] = [f"r{k}" for k in range(len(rows))]
     rows["split"] = split_by_row(rows, val=0.1, test=0.1, seed=1)
-    assert rows["split"].value_counts().to_dict() == {"train": 24_482, "test": 3_024, "val": 2_721}
+    assert rows["split"].value_counts().to_dict() == {"train": 24_483, "test": 3_024, "val": 2_720}
     assert rows.loc[rows["split"] == "test", "label"].mean() == pytest.approx(0.316, abs=1e-3)
     with pytest.raises(PatientCrossesError):
         check_no_patient_crosses(rows)
+
+
+@settings(max_examples=30, deadline=None)
+@given(negative=st.integers(5, 400), positive=st.integers(5, 400), test=st.floats(0.05, 0.4), val=st.floats(0.05, 0.4))
+def test_row_split_rounds_class_by_class_as_stated(negative: int, positive: int, test: float, val: float) -> None:
+    sizes = {0: negative, 1: positive}
+    rows = pd.DataFrame({"label": [0] * negative + [1] * positive}).assign(has_label=True)
+    rows["sample_id"] = rows["patient_id"] = [f"r{k}" for k in range(len(rows))]
+    split = split_by_row(rows, val=val, test=test, seed=3)
+    for label, n in sizes.items():
+        of_class = split[rows["label"] == label].value_counts()
+        n_test = int(np.ceil(round(test * n, 9)))
+        assert of_class["test"] == n_test
+        assert of_class.get("val", 0) == int(np.floor(round(val * (n - n_test), 9) + 0.5))
+
+
+def test_row_split_takes_counts_and_refuses_to_leave_nothing_to_train_on() -> None:
+    samples = make_samples(40)
+    split = split_by_row(samples, val=7, test=12, seed=1)
+    assert split.value_counts()[["val", "test"]].to_dict() == {"val": 7, "test": 12}
+    shuffled = samples.sample(frac=1, random_state=2)
+    pd.testing.assert_series_equal(split_by_row(shuffled, val=7, test=12, seed=1).reindex(split.index), split)
+    assert not split.equals(split_by_row(samples, val=7, test=12, seed=2))
+    with pytest.raises(ValueError, match="leave none of"):
+        split_by_row(samples, val=len(samples) - 12, test=12, seed=1)
+
+
+def test_the_pool_of_a_split_of_rows_holds_test_patients_and_that_of_any_other_does_not() -> None:
+    samples = make_samples(60)
+    samples["split"] = split_by_row(samples, val=0.1, test=0.2, seed=5)
+    labelled = labelled_subset(samples, 0.1, 1)
+    test_patients = set(samples.loc[samples["split"] == "test", "patient_id"])
+    patient = samples.set_index("sample_id")["patient_id"]
+    leaking = pretext_pool(samples, labelled, apart=False)
+    assert test_patients & set(patient[leaking])
+    assert set(leaking) == set(samples.loc[samples["split"] == "train", "sample_id"]) - set(labelled)
+    assert not test_patients & set(patient[pretext_pool(samples, labelled)])
+
+
+def test_nothing_learns_from_what_is_kept_out(split_samples: pd.DataFrame) -> None:
+    train = split_samples[split_samples["split"] == "train"]
+    away = set(train["sample_id"].head(20))
+    samples = split_samples.assign(kept_out=split_samples["sample_id"].isin(away))
+    everything = labelled_subset(samples, 1.0, 1)
+    assert set(everything) == set(train["sample_id"]) - away
+    assert not away & set(pretext_pool(samples, []))
 
 
 @pytest.fixture

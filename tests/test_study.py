@@ -22,6 +22,22 @@ def test_each_step_has_the_cells_of_the_design(study):
     assert len(study.cells("05_corruption_eval")) == 2 * 7
     assert [cell.of["set"] for cell in study.cells("06_kits_generalization")] == ["kits19"]
     assert len(study.cells("07_stats")) == 1
+    assert [cell.of for cell in study.cells("01_leaks")] == [
+        {"task": "pneumonia", "seed": seed} for seed in range(profile.leaks.seeds)
+    ]
+
+
+def test_a_profile_without_leaks_has_no_such_cells():
+    profile = load_profile("demo")
+    without = Study(profile.model_copy(update={"leaks": type(profile.leaks)()}))
+    assert without.cells("01_leaks") == []
+
+
+def test_other_leaks_retrain_the_leak_cells_alone():
+    profile = load_profile("demo")
+    longer = profile.leaks.model_copy(update={"label_fraction": 0.4})
+    before, after = _keys(profile), _keys(profile.model_copy(update={"leaks": longer}))
+    assert {step for step, name in before if before[step, name] != after[step, name]} == {"01_leaks"}
 
 
 def test_every_cell_comes_after_those_it_needs(study):

@@ -9,15 +9,17 @@ import pandas as pd
 
 from ssrobust_lib import store
 from ssrobust_lib.config import SHARED_IMAGES, Profile, ProfileError, SetChoice, TaskData
-from ssrobust_lib.datasets import Source, index_samples, structures_of
+from ssrobust_lib.datasets import LOADERS, Source, index_samples, structures_of
 from ssrobust_lib.datasets.cache import build_cache, open_cache
 from ssrobust_lib.datasets.manifest import load_manifest
 from ssrobust_lib.datasets.stored_images import StoredImages
 from ssrobust_lib.given_split import as_external, at_home
+from ssrobust_lib.overlap import keep_out, shared_images
 from ssrobust_lib.preprocessing import CTSettings, XRaySettings
 from ssrobust_lib.progress import progress
 from ssrobust_lib.seeds import derive_seed
 from ssrobust_lib.sources import image_folder, write_phantoms
+from ssrobust_lib.split_table import split_table
 from ssrobust_lib.splits import SPLITS, check_no_patient_crosses, labelled_subset, pretext_pool
 
 if TYPE_CHECKING:
@@ -32,7 +34,8 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
     for choice, part in _choices(profile, task):
         root = _files(study, choice.set, workers)
         manifest = load_manifest(choice.set)
-        samples, problems = index_samples(manifest, root)
+        by_row = part == "own" and profile.data[task].split == "row"
+        samples, problems = index_samples(manifest, root, **(LOADERS[manifest.loader].row_options if by_row else {}))
         samples = _chosen(samples, choice).assign(set=choice.label)
         tables.append(_in_part(samples.assign(on_disk=samples["has_label"]), part))
         left_out += [problems, _unused(samples, choice, profile.data[task])]
@@ -49,7 +52,7 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
             cache_folder,
             sources,
             _settings(profile, task),
-            shared=shared_images(study),
+            shared=decoded_images(study),
             with_labels=with_labels,
             workers=workers,
             on_unreadable=data.on_unreadable,
@@ -58,11 +61,16 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
     cache = open_cache(cache_folder)
     check_readable(samples, cache.rows, problems)
     samples = _split(profile, task, samples, cache.rows)
+    shared = shared_images(samples, cache.images, cache.rows)
+    samples = _kept_apart(profile, task, samples, shared)
     rows = cache.rows.drop(columns="split").merge(samples[["sample_id", "split"]], on="sample_id", how="left")
     store.write_table(cache_folder / "rows.parquet", rows)
     store.write_table(folder / "samples.parquet", samples)
     store.write_table(folder / "left_out.parquet", pd.concat([*left_out, problems], ignore_index=True).astype(str))
+    store.write_table(folder / "shared.parquet", shared)
     store.write_table(folder / "labelled.parquet", _labelled(profile, task, samples))
+    uses = {seed: _uses(profile, task, samples, seed) for seed in range(profile.seeds)}
+    store.write_table(folder / "splits.parquet", split_table(task, samples, uses))
     manifests = {choice.label: load_manifest(choice.set) for choice, _ in _choices(profile, task)}
     store.write_json(
         folder / "constants.json",
@@ -78,7 +86,7 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
     )
 
 
-def shared_images(study: "Study") -> Path:
+def decoded_images(study: "Study") -> Path:
     """The folder of decoded images that all runs share."""
     return study.folder.parent / SHARED_IMAGES
 
@@ -91,7 +99,13 @@ def labelled_ids(profile: Profile, task: str, samples: pd.DataFrame, seed: int) 
 
 def pretext_ids(profile: Profile, task: str, samples: pd.DataFrame, seed: int) -> list[str]:
     """The unlabelled images that one seed's pretext task learns from."""
-    return pretext_pool(samples, labelled_ids(profile, task, samples, seed))
+    return _uses(profile, task, samples, seed)[1]
+
+
+def _uses(profile: Profile, task: str, samples: pd.DataFrame, seed: int) -> tuple[list[str], list[str]]:
+    """Labelled subset and pretext pool of one seed; a split of rows leaks into the pool, as its name says."""
+    labelled = labelled_ids(profile, task, samples, seed)
+    return labelled, pretext_pool(samples, labelled, apart=profile.data[task].split != "row")
 
 
 def training_constants(images: np.ndarray | StoredImages, rows: pd.DataFrame) -> tuple[float, float]:
@@ -184,11 +198,8 @@ def _split(profile: Profile, task: str, samples: pd.DataFrame, rows: pd.DataFram
     first = rows.drop_duplicates("sample_id").set_index("sample_id")
     samples = samples[samples["sample_id"].isin(first.index)].reset_index(drop=True)
     samples["content_hash"] = samples["sample_id"].map(first["content_hash"])
-    data = profile.data[task]
     own = samples["split"].isna()
     samples.loc[own, "split"] = split_own(profile, task, samples[own])
-    if data.split in ("patient", "given"):
-        check_no_patient_crosses(samples)
     return samples
 
 
@@ -204,6 +215,21 @@ def split_own(profile: Profile, task: str, samples: pd.DataFrame) -> pd.Series:
         return SPLITS[data.split](samples, **options)
     except (ValueError, KeyError) as error:
         raise ProfileError(f"data.{task}: {error.args[0] if error.args else error}") from error
+
+
+def _kept_apart(profile: Profile, task: str, samples: pd.DataFrame, shared: pd.DataFrame) -> pd.DataFrame:
+    """Mark what must not be learned from, by the profile's policy, and make sure that nobody is on both sides."""
+    data = profile.data[task]
+    if data.split == "given":  # who fixed a split is told where it contradicts itself, and nothing is mended silently
+        check_no_patient_crosses(samples[samples["set"] == data.label])
+    away = keep_out(samples, shared)
+    if data.near_duplicates == "report" or data.split == "row":  # a split of rows leaks on purpose
+        away = pd.Series(False, index=samples.index)
+    samples = samples.assign(kept_out=away)
+    if data.split != "row" and data.near_duplicates == "keep_out":
+        sides = samples["split"].replace("pretext", "train")  # to learn twice from one image is no leak
+        check_no_patient_crosses(samples.assign(split=sides)[~away])
+    return samples
 
 
 def _settings(profile: Profile, task: str) -> XRaySettings | CTSettings:

@@ -103,6 +103,8 @@ class Loader(ABC):
     reads_own_images: bool = False
     # whether what it leaves out although it is there is left out by a rule of selection, and no fault of the folder
     leaves_out_by_rule: bool = False
+    # options with which a sample is a row of the label table, for a split of rows
+    row_options: Mapping[str, Any] = {}
 
     def option_names(self) -> list[str]:
         """Names of the loader's own options: the keywords that its `list_images` spells out."""

@@ -13,6 +13,7 @@ training and test.
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -35,6 +36,7 @@ class RsnaLoader(Loader):
 
     name = "rsna"
     kind = "xray"
+    row_options = MappingProxyType({"unit": "label_row"})
 
     def check_options(self, **options: Any) -> None:
         for option, known in (("unit", UNITS), ("images", PARTS)):

@@ -12,6 +12,7 @@ from .comparisons import forest_plot
 from .corrupted_images import corruption_examples, severity_strip
 from .curves import pretext_accuracy, training_curves
 from .images import ct_sheet, overlay, window_hu, xray_sheet
+from .leaks import leak_bars, leak_table
 from .method import method_figure
 from .puzzles import Puzzle, jigsaw_examples, reassemble
 from .qualitative import Case, segmentation_cases
@@ -68,6 +69,8 @@ __all__ = [
     "in_words",
     "interval_text",
     "jigsaw_examples",
+    "leak_bars",
+    "leak_table",
     "mean_std",
     "method_figure",
     "metric_title",
