@@ -14,6 +14,7 @@ from ssrobust_lib.datasets.near_duplicates import (
     find_near_duplicate_scans,
     find_near_duplicates,
 )
+from ssrobust_lib.datasets.stored_images import StoredImages
 from ssrobust_lib.splits import EVALUATION_SPLITS, groups_of
 
 COLUMNS = (
@@ -27,7 +28,7 @@ IDENTICAL, NEAR = "identical", "near-duplicate"
 _LEARNING = ("train", "pretext")
 
 
-def shared_images(samples: pd.DataFrame, images: np.ndarray, rows: pd.DataFrame) -> pd.DataFrame:
+def shared_images(samples: pd.DataFrame, images: np.ndarray | StoredImages, rows: pd.DataFrame) -> pd.DataFrame:
     """Find every sample of train and pretext that shows what a sample of val, test or external shows.
 
     Images of one patient are compared by their pixels' hash alone, since the split has to do with them anyway; so are
@@ -81,7 +82,11 @@ def _identical(learning: pd.DataFrame, scored: pd.DataFrame) -> pd.DataFrame:
 
 
 def _near_images(
-    learning: pd.DataFrame, scored: pd.DataFrame, images: np.ndarray, rows: pd.DataFrame, codes: dict[str, int]
+    learning: pd.DataFrame,
+    scored: pd.DataFrame,
+    images: np.ndarray | StoredImages,
+    rows: pd.DataFrame,
+    codes: dict[str, int],
 ) -> pd.DataFrame:
     position = pd.Series(np.arange(len(rows)), index=rows["sample_id"])
 
@@ -107,7 +112,11 @@ def _near_images(
 
 
 def _near_scans(
-    learning: pd.DataFrame, scored: pd.DataFrame, images: np.ndarray, rows: pd.DataFrame, codes: dict[str, int]
+    learning: pd.DataFrame,
+    scored: pd.DataFrame,
+    images: np.ndarray | StoredImages,
+    rows: pd.DataFrame,
+    codes: dict[str, int],
 ) -> pd.DataFrame:
     there = set(rows["sample_id"])
     queries = [name for name in scored["sample_id"] if name in there]

@@ -80,9 +80,7 @@ def test_cad_pe_pairs_scans_with_their_reference_and_joins_the_emboli(tmp_path: 
 def test_exact09_folders_without_slices_are_left_out(tmp_path: Path) -> None:
     samples, left_out = LOADERS["exact09"].survey(write_exact09(tmp_path))
     assert samples["published_split"].tolist() == ["train", "test"]
-    assert left_out[["sample_id", "reason"]].values.tolist() == [
-        ["exact09/CASE22", "the folder holds no DICOM slice"]
-    ]
+    assert left_out[["sample_id", "reason"]].values.tolist() == [["exact09/CASE22", "the folder holds no DICOM slice"]]
     np.testing.assert_allclose(LOADERS["exact09"].read_image(tmp_path, samples.iloc[0]).hu, body(), atol=1)
 
 

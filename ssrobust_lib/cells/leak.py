@@ -4,6 +4,7 @@ Small on purpose: some of the task's own patients, at a small size, with short t
 difference between ways; their scores are no result of the study.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,20 +120,27 @@ def design_table(design: LeakDesign) -> pd.DataFrame:
     return table
 
 
-def _small_images(cache: Cache, design: LeakDesign, side: int) -> Cache:
+@dataclass(frozen=True)
+class _SmallImages:
+    """Images in memory, float16 (N, side, side) in [0, 1], and one row of the table for each."""
+
+    images: np.ndarray
+    rows: pd.DataFrame
+
+
+def _small_images(cache: Cache, design: LeakDesign, side: int) -> _SmallImages:
     """The design's images in memory, reduced to a side in pixels."""
     wanted = set(design_table(design)["sample_id"])
     chosen = np.flatnonzero(cache.rows["sample_id"].isin(wanted) & ~cache.rows["sample_id"].duplicated())
     settings = XRaySettings(size=side)
     small = [preprocess_xray(cache.images[k].astype(np.float32), settings).astype(np.float16) for k in chosen]
-    rows = cache.rows.iloc[chosen].reset_index(drop=True)
-    return Cache(np.stack(small), None, rows, None, cache.problems, settings, {})
+    return _SmallImages(np.stack(small), cache.rows.iloc[chosen].reset_index(drop=True))
 
 
 class _Trainings:
     """Trains the networks of one seed; a training that two ways have in common is done once."""
 
-    def __init__(self, study: "Study", images: Cache, design: LeakDesign, seed: int) -> None:
+    def __init__(self, study: "Study", images: _SmallImages, design: LeakDesign, seed: int) -> None:
         self.profile, self.images, self.design, self.seed = study.profile, images, design, seed
         self.normalise: tuple[float, float] = tuple(trained.constants(study, TASK)["normalise"])
         self.accuracies: list[dict[str, Any]] = []

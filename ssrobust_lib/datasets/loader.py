@@ -150,7 +150,7 @@ class Loader(ABC):
         raise UnreadableImageError(f"{row['sample_id']}: the set {self.name} has no label maps")
 
     def files(self, root: Path, row: Row) -> list[Path]:
-        """Every file that one sample's image and label map are decoded from, sorted: if one changes, so does the sample.
+        """Every file that a sample's image and label map are decoded from, sorted: if one changes, so does the sample.
 
         Here: the row's image (all slices, where it is a folder; the voxels that lie beside a MetaImage or NRRD header)
         and, of a labelled row, its `label_file` where the table has one. A loader that reads more lists it as well.

@@ -31,6 +31,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
+from ssrobust_lib.datasets.stored_images import StoredImages
 from ssrobust_lib.preprocessing import axis_weights
 
 THRESHOLDS = {64: 0.80, 48: 0.90, 32: 0.93}
@@ -68,7 +69,7 @@ class Selection:
     positions : int (n,) in [0, N).
     """
 
-    def __init__(self, images: np.ndarray, positions: np.ndarray) -> None:
+    def __init__(self, images: np.ndarray | StoredImages, positions: np.ndarray) -> None:
         self._images, self._positions = images, np.asarray(positions, dtype=np.int64)
         self.shape: tuple[int, ...] = (len(self._positions), *images.shape[1:])
 
@@ -79,7 +80,7 @@ class Selection:
         return self._images[self._positions[key]]
 
 
-Images = np.ndarray | Selection
+Images = np.ndarray | StoredImages | Selection
 
 
 def work_side(side: int) -> int:
@@ -194,7 +195,7 @@ def _resized(
     return rows @ images @ columns.T
 
 
-def _reduced(images: np.ndarray, rows: np.ndarray, side: int) -> np.ndarray:
+def _reduced(images: np.ndarray | StoredImages, rows: np.ndarray, side: int) -> np.ndarray:
     """Some images at another size, float32 (n, side, side)."""
     return np.concatenate([_resized(block, side) for _, block in _blocks(Selection(images, rows))])
 
@@ -276,7 +277,7 @@ def _aligned(
 
 
 def find_near_duplicate_scans(
-    slices: np.ndarray,
+    slices: np.ndarray | StoredImages,
     scans: Sequence[str] | np.ndarray,
     queries: Sequence[str],
     pool: Sequence[str],
@@ -336,7 +337,7 @@ def find_near_duplicate_scans(
     return table.sort_values(["query", "pool"], ignore_index=True)
 
 
-def _telling_slices(slices: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _telling_slices(slices: np.ndarray | StoredImages, rows: np.ndarray) -> np.ndarray:
     """Positions of `SLICES_COMPARED` slices of a scan, evenly spread over the half that holds most detail."""
     detail = _detail(_reduced(slices, rows, min(THRESHOLDS))).std(axis=(1, 2))
     rich = rows[detail >= np.median(detail)]
@@ -344,7 +345,7 @@ def _telling_slices(slices: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def _aligned_scans(
-    slices: np.ndarray, chosen: np.ndarray, first: int, rows: np.ndarray, offset: int, side: int
+    slices: np.ndarray | StoredImages, chosen: np.ndarray, first: int, rows: np.ndarray, offset: int, side: int
 ) -> float:
     """Median over a scan's chosen slices of the best correlation with the pool scan's slices about the offset."""
     images, n = np.asarray(slices[chosen], np.float32), len(rows)
