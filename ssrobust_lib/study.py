@@ -138,7 +138,9 @@ class Study:
             "phantoms": {name: profile.phantoms[name] for name in profile.sets(task) if name in profile.phantoms},
             "files": self._files_of(task),
         }
-        return Cell("01_data", {"task": task}, settings)
+        first = Cell("01_data", {"task": task}, settings)
+        changed = self._changed_since(first, task)
+        return Cell("01_data", {"task": task}, settings | {"changed_files": changed}) if changed else first
 
     def _files_of(self, task: str) -> list[tuple[str, str]]:
         """Identity of the folders of real images that a task reads, so that other files make another result."""
@@ -146,6 +148,18 @@ class Study:
 
         real = [name for name in self.profile.sets(task) if name not in self.profile.phantoms]
         return [(set_name(name), folder_identity(self.profile, name)) for name in real]
+
+    def _changed_since(self, data: Cell, task: str) -> list[tuple[str, str, str]]:
+        """Real files whose content is no longer what a finished data cell decoded, though their names and sizes are."""
+        from ssrobust_lib.datasets.changed_files import changed_files
+        from ssrobust_lib.datasets.manifest import load_manifest
+        from ssrobust_lib.sources import image_folder
+
+        real = [name for name in self.profile.sets(task) if name not in self.profile.phantoms]
+        if not real or not self.finished(data):
+            return []
+        roots = {load_manifest(name).name: image_folder(self.profile, name) for name in real}
+        return changed_files(self.folder_of(data) / "cache", roots)
 
     def _manifests_of(self, task: str) -> list[dict[str, Any]]:
         """What a manifest says that shapes a result, for every set of a task: how it is read, and what is left out."""

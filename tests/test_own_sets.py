@@ -357,3 +357,28 @@ def test_a_faulty_table_is_a_layout_error(tmp_path: Path) -> None:
     manifest = load_manifest(file)
     with pytest.raises(LayoutError, match="no column 'finding' for the label; its columns are file, befund"):
         index_samples(manifest, locate(manifest, None))
+
+
+def test_an_image_that_changed_in_place_is_noticed_by_a_finished_study(tmp_path: Path) -> None:
+    folder = own_folder(tmp_path / "xrays")
+    image = folder / "images" / "train3.png"
+    image.write_bytes(image.read_bytes() + bytes(4000))
+    profile = load_profile(own_profile(tmp_path))
+
+    def data_cell() -> str:
+        return Study(profile, runs=tmp_path / "runs").cells("01_data")[0].key
+
+    study = Study(profile, runs=tmp_path / "runs")
+    study.ensure(study.cells("01_data"))
+    before = data_cell()
+    for path in folder.rglob("*.png"):
+        os.utime(path)  # touched, as by a copy: the same images
+    assert data_cell() == before
+    size, other = image.stat().st_size, (folder / "images" / "train4.png").read_bytes()
+    image.write_bytes(other + bytes(size - len(other)))
+    assert image.stat().st_size == size
+    after = data_cell()
+    assert after != before and after == data_cell()
+    image.unlink()
+    sources._identity.cache_clear()
+    assert data_cell() not in (before, after)

@@ -8,6 +8,7 @@ In: the samples table, where the sets lie, and the preprocessing. Out: decoded i
 - `scans.parquet` (CT): one row per scan: its first row and number of slices, and its `Grid`,
 - `stored.parquet`: one row per sample: its content key and where its images lie,
 - `problems.parquet`: sample_id, path, reason of what was left out,
+- `files.parquet`: every file that was decoded, with the SHA-256 of its content (see `changed_files`),
 - `cache.json`: how it was made, and from which shared folders.
 
 A study's folder is complete once `cache.json` is there; making it appear all at once is the caller's part (write aside,
@@ -16,7 +17,8 @@ the sets' own files are the same.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -24,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
+from ssrobust_lib.datasets.changed_files import record_files
 from ssrobust_lib.datasets.decoding import Settings
 from ssrobust_lib.datasets.image_store import CacheError, ImageStore, Told, open_store
 from ssrobust_lib.datasets.loader import PROBLEM_COLUMNS, Source
@@ -104,6 +107,7 @@ def build_cache(
     if any(folder.iterdir()):
         raise CacheError(f"{folder} is not empty: a cache is made in a folder of its own")
     offered = samples if with_labels is None else samples.assign(has_label=with_labels)
+    begun = time.time_ns()
     stores: dict[Source, ImageStore] = {}
     contents: dict[int, str] = {}
     reasons: dict[int, str] = {}
@@ -124,8 +128,19 @@ def build_cache(
     folders = list(stores)
     stored, about = _stored(samples, contents, reasons, [folders.index(source) for source in of_sample], stores)
     report = _report(samples, reasons, on_unreadable)
+    record_files(folder, _files_of(contents, of_sample, stores), begun)
     write_cache(folder, samples, offered, stored, about, report, settings, sources, stores, Path(shared))
     return report
+
+
+def _files_of(
+    contents: Mapping[int, str], of_sample: Sequence[Source], stores: Mapping[Source, ImageStore]
+) -> Iterator[tuple[str, Path, str, str]]:
+    """Set, its folder, path below it and SHA-256 of every file that was decoded."""
+    for position in sorted(contents):
+        source = of_sample[position]
+        for name, digest in stores[source].entry(contents[position])["files"]:
+            yield source.name or source.loader, Path(source.root), name, digest
 
 
 def _tell_after(told: Told, before: int, total: int, done: int, _: int) -> None:

@@ -78,18 +78,20 @@ def stamp(row: Row, source: Source, label_map: dict[str, int]) -> Stamp:
     return Stamp(facts, tuple(files), name, newest < (time.time() - _TICK_SECONDS) * 1e9)
 
 
-def content_key(seen: Stamp, root: Path) -> str:
-    """Name of what a sample's files hold, wherever they lie; reads every file once.
+def content_key(seen: Stamp, root: Path) -> tuple[str, list[tuple[str, str]]]:
+    """Name of what a sample's files hold, wherever they lie, and each file with its SHA-256; reads every file once.
 
     Raises
     ------
     OSError
         A file cannot be read.
     """
-    return _digest(repr((seen.facts, [(name, _file_digest(Path(root) / name)) for name, _, _ in seen.files])))
+    files = [(name, file_digest(Path(root) / name)) for name, _, _ in seen.files]
+    return _digest(repr((seen.facts, files))), files
 
 
-def _file_digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content (hex)."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

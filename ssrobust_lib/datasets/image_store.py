@@ -309,9 +309,10 @@ def _decode_task(task: _Task) -> list[_Outcome]:
         line: dict[str, Any] = {"stamp": seen.name if seen.settled else None, "facts": seen.facts}
         outcomes.append(_Outcome(line))
         try:
-            line["content"] = content_key(seen, task.source.root)
+            line["content"], files = content_key(seen, task.source.root)
             if line["content"] in known:  # touched, copied or moved, but the same
                 continue
+            line["files"] = files
             sample = decode_sample(row, task.source, task.settings)
             if not unchanged(seen, task.source.root):
                 raise UnreadableImageError("a file changed while it was read: prepare the set again when it is whole")
