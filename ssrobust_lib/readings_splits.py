@@ -7,7 +7,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from ssrobust_lib.config import REFERENCE_ARM, TaskData
-from ssrobust_lib.datasets.near_duplicates import FALSE_ALARMS, SCAN_THRESHOLD, THRESHOLDS, work_side
+from ssrobust_lib.datasets.near_duplicates import SCAN_THRESHOLD, THRESHOLDS, work_side
 from ssrobust_lib.figures import counted, format_p, interval_text, metric_title, paper_label, signed
 from ssrobust_lib.label_rows import PAPER_ROWS, LabelTable, patient_balance
 from ssrobust_lib.leaks import CLEAN_WAY, WAYS
@@ -55,11 +55,11 @@ def _how_far(data: TaskData) -> str:
             f"slices correlate by {SCAN_THRESHOLD:.2f} or more (median)."
         )
     side = work_side(data.image_size)
-    alarms, tried = FALSE_ALARMS[side]
     return (
         "Equal pixels are found by their hash, also where a file was renamed. Images count as nearly identical where "
         f"their details correlate by {THRESHOLDS[side]:.2f} or more when they are aligned at {side} pixels, mirrored "
-        f"or not; on real radiographs that limit matched {alarms} of {tried:,} images with another patient's."
+        "or not. `make bench ONLY=near_duplicates` measures how many copies that finds, and how often it takes one "
+        "patient for another."
     )
 
 

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssrobust_lib.datasets.near_duplicates import (
-    FALSE_ALARMS,
     THRESHOLDS,
     Selection,
     find_near_duplicate_scans,
@@ -130,7 +129,6 @@ def test_what_cannot_be_compared_is_refused():
     with pytest.raises(ValueError, match="at least 32 pixels, got 31"):
         work_side(31)
     assert [work_side(side) for side in (32, 47, 48, 63, 64, 512)] == [32, 32, 48, 48, 64, 64]
-    assert set(FALSE_ALARMS) == set(THRESHOLDS)
 
 
 def test_a_selection_reads_only_what_is_asked_for(originals):

@@ -10,14 +10,14 @@ correlated with every image of the pool, both reduced to 12 x 12 pixels and with
 eight go on. (2) Each is aligned: the correlation of detail at up to 64 x 64 pixels, maximal over shifts to a tenth of
 the side and scales about the candidate's. Two images whose correlation reaches `THRESHOLDS` are reported.
 
-How far to trust it, measured on real radiographs (1,500 of Kermany, 621 of NIH and 240 of RSNA, each against its whole
-set): no image was matched with another patient's. At 64 pixels the best correlation of two patients was 0.73 in
-Kermany, 0.70 in NIH and 0.78 in RSNA, where a patientId names an image and not a person, so that these may be one.
-Between RSNA and NIH, which share sources, one pair reached 0.9998 (one image in both sets) and one 0.82 (by its looks
-another exposure of the same person). Of 260 copies all were found that were halved, re-encoded as JPEG of quality 30,
-mirrored, or cropped by 3 % a side; of those cropped by 5 % a side or unevenly by up to 8 % at least 97 %; by 8 % on
-every side one in four. Below 64 pixels less detail is left and the thresholds are higher, so that most uneven crops are
-missed.
+How far to trust it, on real radiographs (1,500 of Kermany, 621 of NIH and 240 of RSNA, each against its whole set; for
+other images, ``python -m benchmarks near_duplicates``): no image was matched with another patient's. At 64 pixels the
+best correlation of two patients was 0.73 in Kermany, 0.70 in NIH and 0.78 in RSNA, where a patientId names an image and
+not a person, so that these may be one. Between RSNA and NIH, which share sources, one pair reached 0.9998 (one image in
+both sets) and one 0.82 (by its looks another exposure of the same person). Of 260 copies all were found that were
+halved, re-encoded as JPEG of quality 30, mirrored, or cropped by 3 % a side; of those cropped by 5 % a side or unevenly
+by up to 8 % at least 97 %; by 8 % on every side one in four. Below 64 pixels less detail is left and the thresholds are
+higher, so that most uneven crops are missed.
 
 Of CT scans (OpenKBP at 64 pixels of 4 mm, 40 scans against all 261) the best match of another patient reached 0.65. Of
 24 copies (half a slice and two pixels off with noise; the lower quarter cut off; noisy; turned by two degrees) 23 came
@@ -36,10 +36,6 @@ from ssrobust_lib.preprocessing import axis_weights
 
 THRESHOLDS = {64: 0.80, 48: 0.90, 32: 0.93}
 """Side in pixels of the compared images -> correlation from which on a pair counts as one exposure."""
-
-FALSE_ALARMS = {64: (0, 2_361), 48: (0, 2_361), 32: (0, 2_361)}
-"""Side -> (images of real radiographs that were matched with another patient's, images tried): 1,500 of Kermany, 621 of
-NIH and 240 of RSNA, each compared with its whole set."""
 
 COLUMNS = ("query", "pool", "correlation", "mirrored")
 CANDIDATES = 8
