@@ -7,7 +7,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from ssrobust_lib.config import REFERENCE_ARM, TaskData
-from ssrobust_lib.datasets.near_duplicates import SCAN_THRESHOLD, THRESHOLDS, work_side
+from ssrobust_lib.datasets.near_duplicates import THRESHOLDS, work_side
 from ssrobust_lib.figures import counted, format_p, interval_text, metric_title, paper_label, signed
 from ssrobust_lib.label_rows import PAPER_ROWS, LabelTable, patient_balance
 from ssrobust_lib.leaks import CLEAN_WAY, WAYS
@@ -49,12 +49,12 @@ def reading_shared(shared: pd.DataFrame, samples: pd.DataFrame, data: TaskData) 
 def _how_far(data: TaskData) -> str:
     if data.image_size < min(THRESHOLDS):
         return f"Images of {data.image_size} pixels are too small to tell near-duplicates; pixels alone were compared."
+    side = work_side(data.image_size)
     if data.pixel_mm is not None:
         return (
-            "Equal pixels are found by their hash. Scans count as nearly identical where the details of their aligned "
-            f"slices correlate by {SCAN_THRESHOLD:.2f} or more (median)."
+            "Equal pixels are found by their hash. Scans count as nearly identical where the details of their slices, "
+            f"aligned at {side} pixels, correlate by {THRESHOLDS[side]:.2f} or more (median)."
         )
-    side = work_side(data.image_size)
     return (
         "Equal pixels are found by their hash, also where a file was renamed. Images count as nearly identical where "
         f"their details correlate by {THRESHOLDS[side]:.2f} or more when they are aligned at {side} pixels, mirrored "

@@ -421,8 +421,8 @@ def test_decoded_images_that_were_deleted_are_decoded_again(tiny_study, tmp_path
     study = Study(tiny_study.profile, runs=tmp_path)
     cell = trained.data_cell(study, "organs")
     shutil.copytree(tiny_study.folder_of(cell), study.folder_of(cell))
-    shutil.copytree(data_cell.shared_images(tiny_study), data_cell.shared_images(study))
-    for folder in data_cell.shared_images(study).glob("visceral-*"):
+    shutil.copytree(data_cell.decoded_images(tiny_study), data_cell.decoded_images(study))
+    for folder in data_cell.decoded_images(study).glob("visceral-*"):
         shutil.rmtree(folder)
     cache, expected = trained.open_images(study, "organs"), trained.open_images(tiny_study, "organs")
     assert cache.folders[0].is_relative_to(tmp_path)

@@ -87,7 +87,7 @@ def test_sections_of_a_notebook_replace_those_of_the_file():
     assert longer.pretext == load_profile("smoke").pretext
 
 
-@pytest.mark.parametrize("wrong", [0, -3, 1.0, 1.5, 0.0, "some", True, None])
+@pytest.mark.parametrize("wrong", [0, -3, 1.0, 1.5, 0.0, "some", True])
 def test_sizes_of_parts_are_counts_or_fractions(write, wrong):
     path = write(lambda v: v["data"]["pneumonia"].update(test=0.1, validation=5))
     data = load_profile(path).data["pneumonia"]

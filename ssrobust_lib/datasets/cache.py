@@ -8,7 +8,7 @@ In: the samples table, where the sets lie, and the preprocessing. Out: decoded i
 - `scans.parquet` (CT): one row per scan: its first row and number of slices, and its `Grid`,
 - `stored.parquet`: one row per sample: its content key and where its images lie,
 - `problems.parquet`: sample_id, path, reason of what was left out,
-- `files.parquet`: every file that was decoded, with the SHA-256 of its content (see `changed_files`),
+- `files.json`: every file that was decoded, with the SHA-256 of its content (see `changed_files`),
 - `cache.json`: how it was made, and from which shared folders.
 
 A study's folder is complete once `cache.json` is there; making it appear all at once is the caller's part (write aside,

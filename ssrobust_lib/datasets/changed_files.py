@@ -5,17 +5,15 @@ is another, so that the study takes them for other images and computes anew what
 if it was touched since; one that was touched, copied or moved with the same content is noted as seen.
 """
 
+import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-
-import pandas as pd
+from typing import Any
 
 from ssrobust_lib.datasets.identity import file_digest
 
-FILES = "files.parquet"
-COLUMNS = ("set", "name", "sha256", "mtime_ns")
-"""Of a decoded file: its set, its path below the set's folder, SHA-256 of its content, its time of change in ns."""
+FILES = "files.json"  # set -> path below its folder -> [SHA-256 of the content, time of change in ns]
 
 
 def record_files(folder: Path, decoded: Iterable[tuple[str, Path, str, str]], before_ns: int) -> None:
@@ -28,11 +26,11 @@ def record_files(folder: Path, decoded: Iterable[tuple[str, Path, str, str]], be
     before_ns : when decoding began. A file with a later time of change may have changed after it was read, and is
         opened the next time
     """
-    rows = []
+    record: dict[str, dict[str, tuple[str, int]]] = {}
     for name_of_set, root, name, digest in dict.fromkeys(decoded):
         changed = _time_of_change(root / name)
-        rows.append((name_of_set, name, digest, changed if changed < before_ns else 0))
-    pd.DataFrame(rows, columns=list(COLUMNS)).to_parquet(folder / FILES, index=False)
+        record.setdefault(name_of_set, {})[name] = (digest, changed if changed < before_ns else 0)
+    _write(folder, record)
 
 
 def changed_files(folder: Path, roots: Mapping[str, Path]) -> list[tuple[str, str, str]]:
@@ -45,34 +43,35 @@ def changed_files(folder: Path, roots: Mapping[str, Path]) -> list[tuple[str, st
 
     Returns
     -------
-    (set, path below its folder, SHA-256 now), in the order of the record; empty where there is no record. Files that
+    (set, path below its folder, SHA-256 now), sorted; empty where there is no record. Files that
     are gone are none of them: the set's listing tells.
     """
     path = Path(folder) / FILES
     if not path.is_file():
         return []
-    table = pd.read_parquet(path)
+    record = json.loads(path.read_text(encoding="utf-8"))
     found: list[tuple[str, str, str]] = []
-    seen: dict[int, int] = {}
-    columns = (table[column].tolist() for column in COLUMNS)
-    for row, (name_of_set, name, digest, known) in enumerate(zip(*columns, strict=True)):
-        if name_of_set not in roots:
-            continue
-        file = Path(roots[name_of_set]) / name
-        now = _time_of_change(file)
-        if now in (known, 0):
-            continue
-        content = file_digest(file)
-        if content != digest:
-            found.append((name_of_set, name, content))
-        else:
-            seen[row] = now
-    if seen:
-        table.loc[list(seen), "mtime_ns"] = list(seen.values())
-        aside = path.with_name(f".{FILES}.{os.getpid()}")
-        table.to_parquet(aside, index=False)
-        os.replace(aside, path)
-    return found
+    touched = False
+    for name_of_set in record.keys() & roots.keys():
+        for name, (digest, known) in record[name_of_set].items():
+            file = Path(roots[name_of_set]) / name
+            now = _time_of_change(file)
+            if now in (known, 0):
+                continue
+            content = file_digest(file)
+            if content == digest:
+                record[name_of_set][name], touched = (digest, now), True
+            else:
+                found.append((name_of_set, name, content))
+    if touched:
+        _write(path.parent, record)
+    return sorted(found)
+
+
+def _write(folder: Path, record: Mapping[str, Any]) -> None:
+    aside = Path(folder) / f".{FILES}.{os.getpid()}"
+    aside.write_text(json.dumps(record), encoding="utf-8")
+    os.replace(aside, Path(folder) / FILES)
 
 
 def _time_of_change(file: Path) -> int:

@@ -19,9 +19,10 @@ halved, re-encoded as JPEG of quality 30, mirrored, or cropped by 3 % a side; of
 by up to 8 % at least 97 %; by 8 % on every side one in four. Below 64 pixels less detail is left and the thresholds are
 higher, so that most uneven crops are missed.
 
-Of CT scans (OpenKBP at 64 pixels of 4 mm, 40 scans against all 261) the best match of another patient reached 0.65. Of
-24 copies (half a slice and two pixels off with noise; the lower quarter cut off; noisy; turned by two degrees) 23 came
-to 0.82 or more.
+Of CT scans (OpenKBP, 40 scans against 120) the best match of another patient reached 0.59 at 64 pixels of 4 mm, 0.81 at
+48 of 8 mm and 0.86 at 32 of 12 mm, each below its threshold. Of twelve copies each, those that were noisy, or moved by
+six pixels and a slice, are found at every size but for a few at 64 pixels; those of which a quarter was cut off, or
+that were turned by two degrees, nearly all at 64 pixels and about half below.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,13 +36,11 @@ from ssrobust_lib.datasets.stored_images import StoredImages
 from ssrobust_lib.preprocessing import axis_weights
 
 THRESHOLDS = {64: 0.80, 48: 0.90, 32: 0.93}
-"""Side in pixels of the compared images -> correlation from which on a pair counts as one exposure."""
+"""Side in pixels of the compared images -> correlation from which on a pair counts as one exposure, and two scans (by
+the median of their slices) as one acquisition."""
 
 COLUMNS = ("query", "pool", "correlation", "mirrored")
 CANDIDATES = 8
-SCAN_THRESHOLD = 0.75
-"""Median correlation of aligned slices from which on two scans count as one acquisition."""
-
 SLICES_COMPARED = 12
 _SCANS_ALIGNED = 5
 _COARSE = 12
@@ -279,7 +278,7 @@ def find_near_duplicate_scans(
     pool: Sequence[str],
     groups: Mapping[str, int],
     *,
-    threshold: float = SCAN_THRESHOLD,
+    threshold: float | None = None,
 ) -> pd.DataFrame:
     """Find CT scans that show one acquisition, though resampled, moved, cropped or stored anew.
 
@@ -292,7 +291,8 @@ def find_near_duplicate_scans(
     scans : (N,) name of each slice's scan; a scan's slices stand together, from inferior to superior.
     queries, pool : names of the scans to compare.
     groups : name -> group; scans of one group are not compared.
-    threshold : median correlation of a scan's slices in [-1, 1] from which on a pair is reported.
+    threshold : median correlation of a scan's slices in [-1, 1] from which on a pair is reported; that of `THRESHOLDS`
+        for the slices' side if None.
 
     Returns
     -------
@@ -306,6 +306,7 @@ def find_near_duplicate_scans(
     names = np.asarray(scans)
     _check(slices, names, "slices")
     side = work_side(slices.shape[1])
+    limit = THRESHOLDS[side] if threshold is None else threshold
     first = {name: int(np.argmax(names == name)) for name in dict.fromkeys([*queries, *pool])}
     count = pd.Series(names).value_counts()
     rows = {name: np.arange(first[name], first[name] + int(count[name])) for name in first}
@@ -327,7 +328,7 @@ def find_near_duplicate_scans(
         for scan in votes.groupby("scan")["slice"].nunique().nlargest(_SCANS_ALIGNED).index:
             offset = round(votes.loc[votes["scan"] == scan, "offset"].median())
             correlation = _aligned_scans(slices, chosen, first[name], rows[pool[scan]], offset, side)
-            if correlation >= threshold:
+            if correlation >= limit:
                 found.append((name, pool[scan], correlation))
     table = pd.DataFrame(found, columns=["query", "pool", "correlation"]).astype({"correlation": np.float64})
     return table.sort_values(["query", "pool"], ignore_index=True)
