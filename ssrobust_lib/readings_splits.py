@@ -8,7 +8,7 @@ from IPython.display import Markdown
 
 from ssrobust_lib.config import REFERENCE_ARM, TaskData
 from ssrobust_lib.datasets.near_duplicates import THRESHOLDS, work_side
-from ssrobust_lib.figures import counted, format_p, interval_text, metric_title, paper_label, signed
+from ssrobust_lib.figures import counted, metric_title, paper_label, signed
 from ssrobust_lib.label_rows import PAPER_ROWS, LabelTable, patient_balance
 from ssrobust_lib.leaks import CLEAN_WAY, WAYS
 from ssrobust_lib.overlap import IDENTICAL, NEAR
@@ -20,14 +20,14 @@ _WAY_WORDS = {
 }
 
 
-def reading_shared(shared: pd.DataFrame, samples: pd.DataFrame, data: TaskData) -> Markdown:
+def reading_shared(shared: pd.DataFrame, samples: pd.DataFrame, data: TaskData, task: str) -> Markdown:
     """How many images are learned from and evaluated at once, what was done with them, and how far the check goes.
 
     Parameters
     ----------
     shared : `overlap.COLUMNS`, of one task.
     samples : with kept_out.
-    data : the task's section of the profile.
+    data, task : the task's section of the profile, and its name.
     """
     kinds = shared.groupby("kind")["sample_id"].nunique()
     identical, near = int(kinds.get(IDENTICAL, 0)), int(kinds.get(NEAR, 0))
@@ -43,7 +43,7 @@ def reading_shared(shared: pd.DataFrame, samples: pd.DataFrame, data: TaskData) 
             found += "The profile asks only to report them."
     else:
         found = "**No image that is learned from is found again among those that are evaluated.**"
-    return Markdown(f"{found} {_how_far(data)}")
+    return Markdown(f"*{task}*: {found} {_how_far(data)}")
 
 
 def _how_far(data: TaskData) -> str:
@@ -105,21 +105,18 @@ def reading_leaks(effects: pd.DataFrame, scores: pd.DataFrame, design: pd.DataFr
     n_leaked, n_test = int(tests["leaked"].sum()), len(tests)
     lines = [
         f"{counted(n_leaked, 'image')} of {n_test:,} in the test set leak by rows ({100 * n_leaked / n_test:.0f} %), "
-        f"on {dataset}; the ways differ in nothing but these images and those in their place."
+        f"on {dataset}; the ways differ in nothing but these images and those in their place. What each leak changes "
+        "(intervals and p-values: in the table below):"
     ]
     for way in WAYS:
         if way == CLEAN_WAY:
             continue
         rows = effects[(effects["way"] == way) & (effects["kind"] == "leak")]
         rows = rows[(rows["init"] != REFERENCE_ARM) | (way != "pretext leak")]  # scratch has no pretext task
-        said = [
-            f"{metric_title(row['metric'], 'home')} of {paper_label(row['init'])} {_difference(row)}"
-            for row in rows.to_dict("records")
-        ]
+        said = [f"{paper_label(init)}: {_differences(part)}" for init, part in rows.groupby("init", sort=False)]
         changed = effects[(effects["way"] == way) & (effects["kind"] == "change")]
         moved = [
-            f"the lead of {paper_label(row['init'])} in {metric_title(row['metric'], 'home')} {_difference(row)}"
-            for row in changed.to_dict("records")
+            f"lead of {paper_label(init)}: {_differences(part)}" for init, part in changed.groupby("init", sort=False)
         ]
         lines.append(f"- *{_WAY_WORDS[way]}*: {'; '.join([*said, *moved])}.")
     found = scores[scores["metric"] == "leaked found"].groupby(["init", "way"])["value"].mean()
@@ -133,13 +130,10 @@ def reading_leaks(effects: pd.DataFrame, scores: pd.DataFrame, design: pd.DataFr
     return Markdown("\n".join([lines[0], "", *lines[1:]]))
 
 
-def _difference(row: dict) -> str:
-    p = "no test" if pd.isna(row["p"]) else f"corrected {format_p(row['p_holm'])}"
-    seeds = "" if row["n_seeds"] < 2 else f", seeds {signed(row['seed_low'])} to {signed(row['seed_high'])}"
-    return (
-        f"{signed(row['difference'])} (95 % interval {interval_text(row['ci_low'], row['ci_high'])} over "
-        f"{counted(row['n'], 'patient')}{seeds}; {p})"
-    )
+def _differences(rows: pd.DataFrame) -> str:
+    """One difference per metric, such as 'accuracy +0.012, AUROC -0.003'."""
+    said = [f"{metric_title(row['metric'], 'home')} {signed(row['difference'])}" for row in rows.to_dict("records")]
+    return ", ".join(said)
 
 
 def _verdict(effects: pd.DataFrame) -> str:

@@ -104,16 +104,16 @@ def test_the_reading_says_what_was_found_and_what_was_done(xrays):
     samples, images, rows = xrays
     shared = shared_images(samples, images, rows)
     samples["kept_out"] = keep_out(samples, shared)
-    text = readings_splits.reading_shared(shared, samples, XRAYS).data
+    text = readings_splits.reading_shared(shared, samples, XRAYS, "pneumonia").data
     assert "1 sample learned from is identical" in text and "3 samples of these patients are kept out" in text
-    reported = readings_splits.reading_shared(shared, samples.assign(kept_out=False), XRAYS).data
+    reported = readings_splits.reading_shared(shared, samples.assign(kept_out=False), XRAYS, "pneumonia").data
     assert "only to report" in reported and "kept out" not in reported
     by_row = XRAYS.model_copy(update={"split": "row"})
-    assert "what a split of rows does" in readings_splits.reading_shared(shared, samples, by_row).data
-    none = readings_splits.reading_shared(shared.head(0), samples, XRAYS).data
+    assert "what a split of rows does" in readings_splits.reading_shared(shared, samples, by_row, "pneumonia").data
+    none = readings_splits.reading_shared(shared.head(0), samples, XRAYS, "pneumonia").data
     assert "No image that is learned from" in none and "0.80" in none
     tiny = XRAYS.model_copy(update={"image_size": 24})
-    assert "too small" in readings_splits.reading_shared(shared.head(0), samples, tiny).data
+    assert "too small" in readings_splits.reading_shared(shared.head(0), samples, tiny, "pneumonia").data
     shown = data_report.shared_pairs(shared, {"a": "A", "b": "B", "c": "C"})
     assert shown["in"].tolist() == ["B, pretext task only", "A, training"]
     assert shown["evaluated_in"].tolist() == ["C, other centre", "A, test"]
