@@ -395,6 +395,21 @@ def test_a_gzip_file_whose_checksum_is_wrong_is_refused(tmp_path: Path) -> None:
             read_nifti(tmp_path / "a.nii.gz")
 
 
+def test_a_gzip_file_of_several_members_is_read_to_its_end(tmp_path: Path) -> None:
+    plain = nifti_bytes(tmp_path / "whole.nii", {})
+    expected = read_nifti(tmp_path / "whole.nii").hu
+    members = (
+        gzip.compress(plain[:100]) + gzip.compress(b"") + gzip.compress(plain[100:500]) + gzip.compress(plain[500:])
+    )
+    for padding in (b"", bytes(20), bytes(2**19)):
+        (tmp_path / "a.nii.gz").write_bytes(members + padding)
+        np.testing.assert_array_equal(read_nifti(tmp_path / "a.nii.gz").hu, expected)
+    for damaged in (members + b"no gzip member", members[:-9], members[:200]):
+        (tmp_path / "a.nii.gz").write_bytes(damaged)
+        with pytest.raises(UnreadableImageError, match="a.nii.gz: not readable as NIfTI"):
+            read_nifti(tmp_path / "a.nii.gz")
+
+
 def test_voxels_that_no_ct_has_are_refused(tmp_path: Path) -> None:
     for value, reason in ((np.nan, "1 voxels are NaN"), (-np.inf, "NaN or infinite"), (3e7, "no Hounsfield units")):
         scan = HU.astype(np.float32)

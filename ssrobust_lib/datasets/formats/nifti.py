@@ -5,7 +5,6 @@ read plane by plane, so that a compressed file is never held decompressed as a w
 end is left as soon as its voxels are read.
 """
 
-import gzip
 import io
 import logging
 import math
@@ -27,11 +26,11 @@ from ssrobust_lib.datasets.formats.grids import (
     label_map,
     read_chunks,
 )
+from ssrobust_lib.datasets.formats.inflation import MAX_RATIO, inflated
 from ssrobust_lib.datasets.loader import UnreadableImageError, Volume
 
 MAX_FILE_BYTES = 2**34
 MAX_OFFSET = 2**24  # bytes before the voxels: header and extensions
-GZIP_MAX_RATIO = 1032  # of deflate: 258 bytes from 2 bits
 _SILENT = logging.Logger("headers", level=logging.CRITICAL + 1)
 
 
@@ -39,7 +38,7 @@ _SILENT = logging.Logger("headers", level=logging.CRITICAL + 1)
 class _Header:
     grid: VoxelGrid
     dtype: np.dtype
-    offset: int  # bytes before the first voxel
+    skipped: int  # bytes between it and the first voxel
     slope: float
     intercept: float
 
@@ -54,8 +53,7 @@ def _opened(path: Path) -> Iterator[tuple[Any, int]]:
             yield file, size
             return
         file.seek(0)
-        with gzip.GzipFile(fileobj=file) as stream:
-            yield stream, size * GZIP_MAX_RATIO
+        yield inflated(file, gzip=True), size * MAX_RATIO
 
 
 def _read_header(stream: Any, holds: int) -> _Header:
@@ -98,12 +96,16 @@ def _read_header(stream: Any, holds: int) -> _Header:
         )
     slope, intercept = header.get_slope_inter()
     return _Header(
-        grid, dtype, int(offset), 1.0 if slope is None else float(slope), 0.0 if intercept is None else float(intercept)
+        grid,
+        dtype,
+        int(offset) - len(start),
+        1.0 if slope is None else float(slope),
+        0.0 if intercept is None else float(intercept),
     )
 
 
 def _chunks(stream: Any, header: _Header) -> Iterator[tuple[int, np.ndarray]]:
-    stream.seek(header.offset)
+    stream.read(header.skipped)
     yield from read_chunks(stream, header.grid, header.dtype)
 
 

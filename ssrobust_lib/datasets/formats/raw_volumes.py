@@ -5,10 +5,7 @@ its own folder or below it, and no other: it came from elsewhere, and must not m
 """
 
 import bz2
-import gzip
-import io
 import math
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,12 +16,12 @@ import numpy as np
 
 from ssrobust_lib.datasets.formats.files import file_size, printable
 from ssrobust_lib.datasets.formats.grids import VoxelGrid
+from ssrobust_lib.datasets.formats.inflation import MAX_RATIO, inflated
 from ssrobust_lib.datasets.loader import UnreadableImageError
 
 MAX_FILE_BYTES = 2**34
 MAX_HEADER_BYTES = 2**16
 MAX_HEADER_LINES = 1024
-DEFLATE_MAX_RATIO = 1032  # 258 bytes from 2 bits
 
 Encoding = Literal["raw", "zlib", "gzip", "bzip2"]
 
@@ -123,7 +120,7 @@ def voxel_stream(volume: RawVolume) -> Iterator[Any]:
     except UnreadableImageError as error:
         raise UnreadableImageError(f"its data file {printable(volume.data.name)}: {error}") from error
     start = size - need if volume.offset < 0 else volume.offset
-    holds = {"raw": 1, "zlib": DEFLATE_MAX_RATIO, "gzip": DEFLATE_MAX_RATIO}.get(volume.encoding, math.inf)
+    holds = {"raw": 1, "zlib": MAX_RATIO, "gzip": MAX_RATIO}.get(volume.encoding, math.inf)
     if start < 0 or need + volume.skipped > (size - start) * holds:
         raise UnreadableImageError(
             f"the header claims {volume.grid.shape} voxels of {volume.dtype}, {need:,} bytes, and "
@@ -132,35 +129,10 @@ def voxel_stream(volume: RawVolume) -> Iterator[Any]:
     with volume.data.open("rb") as file:
         file.seek(start)
         stream: Any = file
-        if volume.encoding == "gzip":
-            stream = gzip.GzipFile(fileobj=file)
-        elif volume.encoding == "bzip2":
+        if volume.encoding == "bzip2":
             stream = bz2.BZ2File(file)
-        elif volume.encoding == "zlib":
-            stream = io.BufferedReader(_Inflated(file), 2**20)
+        elif volume.encoding != "raw":
+            stream = inflated(file, gzip=volume.encoding == "gzip")
         if len(stream.read(volume.skipped)) < volume.skipped:
             raise UnreadableImageError(f"{printable(volume.data.name)} has no {volume.skipped:,} bytes to skip")
         yield stream
-
-
-class _Inflated(io.RawIOBase):
-    """Bytes of a zlib stream, decompressed as they are read and no further; its checksum is compared at its end."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._inflate = zlib.decompressobj()
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        view = memoryview(buffer)
-        while not self._inflate.eof:
-            packed = self._inflate.unconsumed_tail or self._file.read(2**18)
-            if not packed:
-                raise EOFError("the compressed voxels end too early")
-            plain = self._inflate.decompress(packed, len(view))
-            if plain:
-                view[: len(plain)] = plain
-                return len(plain)
-        return 0
