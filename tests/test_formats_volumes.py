@@ -410,6 +410,22 @@ def test_a_gzip_file_of_several_members_is_read_to_its_end(tmp_path: Path) -> No
             read_nifti(tmp_path / "a.nii.gz")
 
 
+def test_a_late_voxel_beyond_all_hounsfield_units_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import nibabel
+
+    from ssrobust_lib.datasets.formats import grids
+
+    monkeypatch.setattr(grids, "CHUNK_BYTES", 1)
+    for dtype, value, scale in (("i4", 2**20, 1), ("i2", 2**14, 8), ("u2", 2**16 - 1, 1.6)):
+        stored = (HU - HU.min()).astype(dtype)
+        stored[-1, -1, -1] = value
+        image = nibabel.Nifti1Image(stored.transpose(2, 1, 0), LPS)
+        image.header.set_slope_inter(scale, 0)
+        nibabel.save(image, tmp_path / "a.nii")
+        with pytest.raises(UnreadableImageError, match="a.nii: values from .* are no Hounsfield units"):
+            read_nifti(tmp_path / "a.nii")
+
+
 def test_voxels_that_no_ct_has_are_refused(tmp_path: Path) -> None:
     for value, reason in ((np.nan, "1 voxels are NaN"), (-np.inf, "NaN or infinite"), (3e7, "no Hounsfield units")):
         scan = HU.astype(np.float32)

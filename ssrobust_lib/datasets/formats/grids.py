@@ -22,7 +22,7 @@ MAX_SPACING_MM = 50.0
 MAX_HU = 100_000.0  # metal in an extended scale reaches some 30,000
 MIN_DETERMINANT = 0.1  # of the axes' directions: 1 for a right angle, 0.87 for a gantry tilted by 30 degrees
 MAX_TAIL = 2**20  # bytes behind the last voxel
-CHUNK_BYTES = 2**21
+CHUNK_BYTES = 2**20  # at a time: a processor's cache holds them until they are converted and checked
 
 Chunks = Iterable[tuple[int, np.ndarray]]  # first plane; (fastest axis, next axis, planes)
 
@@ -174,6 +174,14 @@ def check_scaling(slope: float, intercept: float) -> tuple[np.float32, np.float3
     return np.float32(slope), np.float32(intercept)
 
 
+def _cannot_exceed(dtype: np.dtype, slope: np.float32, intercept: np.float32) -> bool:
+    """Whether all that a type can hold is within what a CT can have, as is usual for 16 bits."""
+    if dtype.kind not in "iu":
+        return False
+    held = np.iinfo(dtype)
+    return max(abs(end * float(slope) + float(intercept)) for end in (held.min, held.max)) <= MAX_HU
+
+
 class HounsfieldScan:
     """A CT scan that is filled plane by plane; each plane is scaled and checked as it comes."""
 
@@ -199,6 +207,8 @@ class HounsfieldScan:
                 np.multiply(voxels, by, out=target, casting="unsafe")
             if plus != 0:
                 target += plus
+            if self._lowest < self._highest and _cannot_exceed(voxels.dtype, by, plus):
+                return  # there is contrast, and no voxel to refuse: their extremes would tell nothing more
             ends = [float(end) * float(by) + float(plus) for end in (voxels.min(), voxels.max())]
         if not all(map(math.isfinite, ends)):
             self._not_finite += int(np.count_nonzero(~np.isfinite(target)))
