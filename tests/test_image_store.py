@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layouts import KERMANY, write_decathlon, write_pictures, write_rsna
+from PIL import Image
 
 from ssrobust_lib.datasets import LOADERS, image_files, image_store
 from ssrobust_lib.datasets.cache import (
@@ -27,6 +28,7 @@ from ssrobust_lib.datasets.cache import (
     problems_of,
     restore_cache,
 )
+from ssrobust_lib.datasets.changed_files import changed_files
 from ssrobust_lib.datasets.decoding import decode_sample
 from ssrobust_lib.datasets.image_store import ImageStore, open_store
 from ssrobust_lib.datasets.loader import Source
@@ -139,6 +141,24 @@ def test_a_file_that_is_gone_is_a_problem_by_name(tmp_path: Path, root: Path) ->
     assert Path(samples["image"][1]).name in problems[1] and "No such file" in problems[1]
 
 
+def test_files_outside_the_sets_folder_are_decoded_and_their_changes_noticed(tmp_path: Path) -> None:
+    root, images = tmp_path / "set", tmp_path / "elsewhere"
+    root.mkdir(), images.mkdir()
+    paths = [str(images / "0.png"), "../elsewhere/1.png"]
+    for k, path in enumerate(paths):
+        Image.fromarray(np.arange(k, 256 + k).astype(np.uint8).reshape(16, 16)).save(root / path)
+    pd.DataFrame({"path": paths, "label": [0, 1]}).to_csv(root / "labels.csv", index=False)
+    samples = LOADERS["classification_csv"].index(root)
+    source = Source("classification_csv", root)
+    build_cache(samples, tmp_path / "study", {"classification_csv": source}, SMALL, shared=tmp_path, progress=False)
+    assert len(open_cache(tmp_path / "study").images) == 2
+    assert changed_files(tmp_path / "study", {"classification_csv": root}) == []
+    for path in paths:
+        Image.fromarray(np.full((16, 16), 7, np.uint8)).save(root / path)
+    changed = changed_files(tmp_path / "study", {"classification_csv": root})
+    assert [name for _, name, _ in changed] == sorted(paths)
+
+
 def test_rows_of_one_image_share_it(tmp_path: Path, decoded: list) -> None:
     root = write_rsna(tmp_path / "rsna")
     samples = LOADERS["rsna"].index(root, unit="label_row")
@@ -245,6 +265,7 @@ CHILD = """
 import sys, time
 from pathlib import Path
 from ssrobust_lib.datasets import LOADERS, image_store
+from ssrobust_lib.datasets.changed_files import changed_files
 from ssrobust_lib.datasets.decoding import decode_sample
 from ssrobust_lib.datasets.loader import Source
 from ssrobust_lib.preprocessing import XRaySettings

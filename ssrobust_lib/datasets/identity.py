@@ -28,7 +28,7 @@ class Stamp:
     Attributes
     ----------
     facts : name of what its row says, the same wherever the set lies
-    files : path below the set's folder, bytes, time of change in ns
+    files : path below the set's folder (the whole path of a file outside it), bytes, time of change in ns
     name : of all that and the set's folder
     settled : whether the files are old enough for the name to be believed later
     """
@@ -71,11 +71,16 @@ def stamp(row: Row, source: Source, label_map: dict[str, int]) -> Stamp:
     files, newest = [], 0
     for path in LOADERS[source.loader].files(root, row):
         about = path.stat()
-        files.append((path.relative_to(root).as_posix(), about.st_size, about.st_mtime_ns))
+        files.append((_below(path, root), about.st_size, about.st_mtime_ns))
         newest = max(newest, about.st_mtime_ns)
     facts = facts_of(row, label_map)
     name = _digest(repr((str(root.resolve()), facts, files)))
     return Stamp(facts, tuple(files), name, newest < (time.time() - _TICK_SECONDS) * 1e9)
+
+
+def _below(path: Path, root: Path) -> str:
+    """Path below a folder with forward slashes; the whole path of a file that a table names outside it."""
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
 def content_key(seen: Stamp, root: Path) -> tuple[str, list[tuple[str, str]]]:
