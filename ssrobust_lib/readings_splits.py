@@ -37,10 +37,11 @@ def reading_shared(shared: pd.DataFrame, samples: pd.DataFrame, data: TaskData, 
         out = int(samples["kept_out"].sum())
         if data.split == "row":
             found += "They are learned from all the same: that is what a split of rows does."
-        elif out:
+        elif out and data.near_duplicates == "keep_out":
             found += f"{counted(out, 'sample')} of these patients {_are(out)} kept out of labels and pretext pools."
         else:
-            found += "The profile asks only to report them."
+            found += "The profile asks only to report near-duplicates."
+            found += f" {counted(out, 'sample')} with equal pixels or of such patients {_are(out)} kept out." if out else ""
     else:
         found = "**No image that is learned from is found again among those that are evaluated.**"
     return Markdown(f"*{task}*: {found} {_how_far(data)}")

@@ -15,7 +15,7 @@ COLUMNS: Mapping[str, str] = {
     "patient_id": "the set's label, a slash, and the publisher's name of the patient",
     "set": "label of the data set in this run",
     "split": "train, val, test, external (another centre), or pretext (served by no label)",
-    "kept_out": "true: nothing learns from it, since it or its patient has a near-duplicate among the evaluated images",
+    "kept_out": "true: nothing learns from it, since its patient, or an image like one of its patient's, is evaluated",
     "seed_<n>": "what seed n uses it for: labelled (fine-tuning), pretext (the puzzles), or nothing (empty)",
 }
 """Columns of the table and what they mean; there is one `seed_<n>` for every seed."""

@@ -330,5 +330,5 @@ def check_no_patient_crosses(samples: pd.DataFrame) -> None:
             shown = "; ".join(f"{name} in {' and '.join(sorted(where))}" for name, where in crossing.head(5).items())
             raise PatientCrossesError(
                 f"{len(crossing)} {what} are in more than one split ({shown}{'; ...' if len(crossing) > 5 else ''}). "
-                "Split by patient (split 'patient'), or leave them out."
+                "Split by patient (split 'patient'), or leave them out (known_bad in the set's manifest)."
             )

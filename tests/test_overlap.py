@@ -1,11 +1,14 @@
 """Images shared by a learning and an evaluation part: found across sets, told apart by kind, kept out by policy."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 from test_near_duplicates import cropped, scan, scenes, small
 
 from ssrobust_lib import data_report, readings_splits
+from ssrobust_lib.cells import data as data_cell
 from ssrobust_lib.config import TaskData
 from ssrobust_lib.overlap import COLUMNS, keep_out, shared_images
 from ssrobust_lib.splits import labelled_subset, pretext_pool
@@ -91,6 +94,24 @@ def test_a_scan_in_two_sets_is_found():
     rows = pd.DataFrame({"sample_id": names.to_numpy()})
     shared = shared_images(samples, np.concatenate(scans).astype(np.float16), rows)
     assert shared[["sample_id", "evaluated_id", "kind"]].to_numpy().tolist() == [["i1", "i5", "near-duplicate"]]
+
+
+def test_constants_of_training_do_not_look_at_what_is_kept_out():
+    images = np.stack([np.full((4, 4), value, np.float16) for value in (0.25, 0.75, 1.0, 0.0)])
+    rows = pd.DataFrame({"sample_id": ["a", "b", "copy", "t"], "split": ["train", "train", "train", "test"]})
+    assert data_cell.training_constants(images, rows, {"copy"}) == pytest.approx((0.5, 0.25))
+    assert data_cell.training_constants(images, rows)[0] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("policy", ["keep_out", "report"])
+def test_a_patient_on_both_sides_of_a_published_split_is_learned_from_under_no_policy(xrays, policy):
+    samples, images, rows = xrays
+    samples.loc[6, "patient_id"] = "p0"  # tested, and i0 is in training
+    data = XRAYS.model_copy(update={"split": "published", "near_duplicates": policy})
+    profile = SimpleNamespace(data={"pneumonia": data})
+    marked = data_cell._kept_apart(profile, "pneumonia", samples, shared_images(samples, images, rows))
+    alike = {"keep_out": ["i0", "i1", "i2", "i4"], "report": ["i0", "i4"]}[policy]  # i4 has the pixels of i7
+    assert marked.loc[marked["kept_out"], "sample_id"].tolist() == alike
 
 
 def test_nothing_to_compare_gives_an_empty_table():

@@ -1,6 +1,7 @@
 """Data cells: what a task trains and is tested on, split by patient and decoded once (paper, section 3.1)."""
 
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +76,7 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
     store.write_json(
         folder / "constants.json",
         {
-            "normalise": training_constants(cache.images, rows),
+            "normalise": training_constants(cache.images, rows, set(samples.loc[samples["kept_out"], "sample_id"])),
             "structures": list(sources[data.label].structures),
             "label_maps": {label: list(source.structures) for label, source in sources.items()},
             "merge": {label: manifest.merge for label, manifest in manifests.items()},
@@ -94,7 +95,10 @@ def decoded_images(study: "Study") -> Path:
 def labelled_ids(profile: Profile, task: str, samples: pd.DataFrame, seed: int) -> list[str]:
     """The labelled subset that one seed fine-tunes on, shared by all arms."""
     draw = derive_seed(profile.study_seed, "labelled subset", task, seed)
-    return labelled_subset(samples, profile.data[task].label_fraction, draw)
+    try:
+        return labelled_subset(samples, profile.data[task].label_fraction, draw)
+    except ValueError as error:
+        raise ProfileError(f"data.{task}: {error}") from error
 
 
 def pretext_ids(profile: Profile, task: str, samples: pd.DataFrame, seed: int) -> list[str]:
@@ -108,15 +112,18 @@ def _uses(profile: Profile, task: str, samples: pd.DataFrame, seed: int) -> tupl
     return labelled, pretext_pool(samples, labelled, apart=profile.data[task].split != "row")
 
 
-def training_constants(images: np.ndarray | StoredImages, rows: pd.DataFrame) -> tuple[float, float]:
+def training_constants(
+    images: np.ndarray | StoredImages, rows: pd.DataFrame, kept_out: Collection[str] = ()
+) -> tuple[float, float]:
     """Mean and standard deviation over all pixels of the training split, for the affine map before every network.
 
     Parameters
     ----------
     images : float16 (N, H, W) in [0, 1], read in blocks
-    rows : one row per image, with `split`
+    rows : one row per image, with `sample_id` and `split`
+    kept_out : samples of the training split that nothing may learn from, these two numbers included
     """
-    chosen = np.flatnonzero((rows["split"] == "train").to_numpy())
+    chosen = np.flatnonzero(((rows["split"] == "train") & ~rows["sample_id"].isin(set(kept_out))).to_numpy())
     total = squares = 0.0
     for start in range(0, len(chosen), 256):
         block = images[chosen[start : start + 256]].astype(np.float64)
@@ -222,11 +229,12 @@ def _kept_apart(profile: Profile, task: str, samples: pd.DataFrame, shared: pd.D
     data = profile.data[task]
     if data.split == "given":  # who fixed a split is told where it contradicts itself, and nothing is mended silently
         check_no_patient_crosses(samples[samples["set"] == data.label])
-    away = keep_out(samples, shared)
-    if data.near_duplicates == "report" or data.split == "row":  # a split of rows leaks on purpose
-        away = pd.Series(False, index=samples.index)
+    if data.split == "row":  # leaks on purpose
+        return samples.assign(kept_out=False)
+    # patients on both sides of a published split are no matter of likeness: nothing learns from them in any case
+    away = keep_out(samples, shared if data.near_duplicates == "keep_out" else shared.head(0))
     samples = samples.assign(kept_out=away)
-    if data.split != "row" and data.near_duplicates == "keep_out":
+    if data.near_duplicates == "keep_out":
         sides = samples["split"].replace("pretext", "train")  # to learn twice from one image is no leak
         check_no_patient_crosses(samples.assign(split=sides)[~away])
     return samples
@@ -241,7 +249,7 @@ def _settings(profile: Profile, task: str) -> XRaySettings | CTSettings:
 
 
 def _labelled(profile: Profile, task: str, samples: pd.DataFrame) -> pd.DataFrame:
-    """Each seed's labelled subset and the size of its pretext pool: one row per seed and sample."""
+    """Each seed's labelled subset: one row per seed and sample."""
     rows = [
         {"task": task, "seed": seed, "sample_id": sample_id}
         for seed in range(profile.seeds)
