@@ -41,7 +41,8 @@ def reading_shared(shared: pd.DataFrame, samples: pd.DataFrame, data: TaskData, 
             found += f"{counted(out, 'sample')} of these patients {_are(out)} kept out of labels and pretext pools."
         else:
             found += "The profile asks only to report near-duplicates."
-            found += f" {counted(out, 'sample')} with equal pixels or of such patients {_are(out)} kept out." if out else ""
+            if out:
+                found += f" {counted(out, 'sample')} with equal pixels or of such patients {_are(out)} kept out."
     else:
         found = "**No image that is learned from is found again among those that are evaluated.**"
     return Markdown(f"*{task}*: {found} {_how_far(data)}")
