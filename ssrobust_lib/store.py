@@ -44,10 +44,23 @@ def exclusive(folder: Path) -> Iterator[None]:
     """Let one process at a time work on a cell; a second one waits. The system frees the lock when a process dies."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     path = folder.with_name(f".{folder.name}.lock")
-    with open(path, "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    path.unlink(missing_ok=True)
+    while True:
+        with open(path, "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not _is_file_of(path, lock.fileno()):  # whom we waited for has removed it, and the next one made another
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)  # while it is still ours
+            return
+
+
+def _is_file_of(path: Path, opened: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(opened))
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

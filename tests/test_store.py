@@ -2,6 +2,8 @@
 
 import errno
 import multiprocessing
+import threading
+import time
 
 import numpy as np
 import pandas as pd
@@ -80,3 +82,27 @@ def test_one_process_at_a_time_and_a_dead_one_holds_nothing(tmp_path):
     other.join()
     with store.exclusive(tmp_path / "cell"):
         pass
+
+
+def test_who_waited_keeps_a_third_one_out(tmp_path):
+    inside, most, entered = [], [], threading.Event()
+
+    def work():
+        with store.exclusive(tmp_path / "cell"):
+            inside.append(1)
+            entered.set()
+            time.sleep(0.05)
+            most.append(len(inside))
+            inside.pop()
+
+    for _ in range(5):
+        entered.clear()
+        first, second = threading.Thread(target=work), threading.Thread(target=work)
+        first.start()
+        assert entered.wait(10)
+        second.start()  # waits for the first
+        first.join()
+        work()  # comes when the first has gone
+        second.join()
+    assert max(most) == 1 and len(most) == 15
+    assert not list(tmp_path.iterdir())
