@@ -2,7 +2,7 @@
 
 In: the samples table. Out: the `split` column (train, val, test, external, pretext), each seed's labelled subset of
 train, and its pretext pool. Patients stay whole; so do groups of patients who share an image with identical content,
-where the table has a `content_hash` column (see `datasets.duplicates`). The paper's own split was very likely one of
+where the table has a `content_hash` column (see `datasets.content_hash`). The paper's own split was very likely one of
 label rows, which puts one patient's image on both sides: it exists here under its name, ``row``, to show what it
 does.
 """

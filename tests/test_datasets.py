@@ -28,7 +28,7 @@ from layouts import (
 )
 
 from ssrobust_lib.datasets import LOADERS, LayoutError, UnreadableImageError, Volume, XRay, index_samples, read_image
-from ssrobust_lib.datasets.duplicates import content_hash, content_hashes, pixel_duplicates
+from ssrobust_lib.datasets.content_hash import content_hash
 from ssrobust_lib.datasets.formats import (
     age_in_years,
     read_dicom,
@@ -37,7 +37,7 @@ from ssrobust_lib.datasets.formats import (
     read_nifti_label,
     read_picture,
 )
-from ssrobust_lib.datasets.loader import SAMPLE_COLUMNS, OptionError, Source, renumber
+from ssrobust_lib.datasets.loader import SAMPLE_COLUMNS, OptionError, renumber
 from ssrobust_lib.datasets.manifest import load_manifest, locate, manifests
 from ssrobust_lib.datasets.structures import VISCERAL_STRUCTURES
 from ssrobust_lib.datasets.visceral import vote
@@ -351,18 +351,6 @@ def test_a_picture_cut_short_or_empty_is_refused(tmp_path: Path) -> None:
     Image.new("L", (20, 20), 7).save(tmp_path / "flat.png")
     with pytest.raises(UnreadableImageError, match="all pixels have one value"):
         read_picture(tmp_path / "flat.png")
-
-
-def test_identical_pixels_under_two_names_are_found(tmp_path: Path) -> None:
-    write_pictures(tmp_path, KERMANY)
-    twin = tmp_path / "chest_xray/train/NORMAL/IM-0999-0001.jpeg"
-    twin.write_bytes((tmp_path / KERMANY[0]).read_bytes())
-    (tmp_path / "chest_xray/test/NORMAL/IM-0500-0001.jpeg").write_bytes(b"damaged")
-    samples = LOADERS["kermany"].index(tmp_path)
-    hashes = content_hashes(samples, {"kermany": Source("kermany", tmp_path)}, progress=False)
-    assert hashes.isna().sum() == 1
-    twins = pixel_duplicates(samples.assign(content_hash=hashes))
-    assert twins["sample_id"].tolist() == ["kermany/IM-0115-0001", "kermany/IM-0999-0001"]
 
 
 def test_content_hash_tells_values_and_shapes_apart() -> None:

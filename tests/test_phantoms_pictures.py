@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from ssrobust_lib.datasets import LOADERS, index_samples, structures_of
-from ssrobust_lib.datasets.duplicates import content_hash
+from ssrobust_lib.datasets.content_hash import content_hash
 from ssrobust_lib.datasets.manifest import load_manifest, locate
 from ssrobust_lib.phantoms.__main__ import main
 from ssrobust_lib.phantoms.own_images import PARTS, write_own_scans, write_own_xrays

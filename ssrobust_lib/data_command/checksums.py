@@ -4,13 +4,13 @@ In: a set's folder. Out: a text file of SHA-256 sums in the form of `sha256sum`,
 folder (`cd kermany && sha256sum -c ../kermany.sha256` reads it as well), and what has changed since it was written.
 """
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ssrobust_lib.data_command import DataCommandError
+from ssrobust_lib.datasets.identity import file_digest
 
 ALGORITHMS = ("sha256", "md5")
 _ESCAPES = (("\\", "\\\\"), ("\n", "\\n"), ("\r", "\\r"))
@@ -18,12 +18,6 @@ _ESCAPES = (("\\", "\\\\"), ("\n", "\\n"), ("\r", "\\r"))
 
 class ChecksumFileError(DataCommandError):
     """A file of checksums that cannot be read or written; the message names it and the line."""
-
-
-def file_digest(path: Path, algorithm: str = "sha256") -> str:
-    """Checksum of a file's bytes, hexadecimal; raises `OSError` if it cannot be read."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def record_path(root: Path) -> Path:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssrobust_lib.data_command import DataCommandError
-from ssrobust_lib.data_command.checksums import ALGORITHMS, file_digest
+from ssrobust_lib.data_command.checksums import ALGORITHMS
+from ssrobust_lib.datasets.identity import file_digest
 
 if TYPE_CHECKING:
     import requests

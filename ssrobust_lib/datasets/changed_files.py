@@ -8,6 +8,7 @@ if it was touched since; one that was touched, copied or moved with the same con
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,8 @@ def changed_files(folder: Path, roots: Mapping[str, Path]) -> list[tuple[str, st
             else:
                 found.append((name_of_set, name, content))
     if touched:
-        _write(path.parent, record)
+        with suppress(OSError):  # results that may only be read: the files are hashed again the next time
+            _write(path.parent, record)
     return sorted(found)
 
 

@@ -1,18 +1,12 @@
-"""Images that are the same pixel by pixel under two names: found by content, so that a split can keep them together.
+"""The name of what an image shows, to the pixel: equal for an image that is stored twice under two names.
 
-In: the samples table and where the sets lie. Out: the `content_hash` column that `splits` groups by. (Kermany holds 32
-images that repeat another one.)
+In: decoded pixels. Out: the column `content_hash`, by which `splits` keep such images together and `overlap` finds them
+across sets. (Kermany holds 32 images that repeat another one.)
 """
 
 import hashlib
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-import pandas as pd
-
-from ssrobust_lib.datasets.loader import LOADERS, Source, UnreadableImageError, XRay
-from ssrobust_lib.datasets.parallel import ordered_map
 
 _BLOCK = 2**16  # values that a processor's cache holds with all that is made of them
 
@@ -49,50 +43,3 @@ def _digest_as(values: np.ndarray, dtype: np.dtype, scale: np.float32) -> str | 
                 return None
             digest.update(whole.data.cast("B"))
     return digest.hexdigest()[:32]
-
-
-def _hash_chunk(task: tuple[list[dict[str, Any]], dict[str, Source]]) -> list[str | None]:
-    rows, sources = task
-    hashes: list[str | None] = []
-    for row in rows:
-        source = sources[row["set"]]
-        try:
-            image = LOADERS[source.loader].read_image(source.root, row)
-        except UnreadableImageError:
-            hashes.append(None)
-            continue
-        hashes.append(content_hash(image.pixels if isinstance(image, XRay) else image.hu))
-    return hashes
-
-
-def content_hashes(
-    samples: pd.DataFrame, sources: Mapping[str, Source], *, workers: int = 1, progress: bool = True
-) -> pd.Series:
-    """Decode every image and hash it, to split by content before anything is cached.
-
-    Parameters
-    ----------
-    samples : samples table
-    sources : set -> where it lies
-    workers : processes
-
-    Returns
-    -------
-    Series of str named content_hash, index of `samples`; None for an image that cannot be read
-    """
-    from tqdm.auto import tqdm
-
-    rows = samples[["sample_id", "set", "image"]].to_dict("records")
-    chunks = [(rows[start : start + 32], dict(sources)) for start in range(0, len(rows), 32)]
-    hashes: list[str | None] = []
-    with tqdm(total=len(rows), desc="content", unit="image", disable=not progress) as bar:
-        for chunk in ordered_map(_hash_chunk, chunks, workers):
-            hashes += chunk
-            bar.update(len(chunk))
-    return pd.Series(hashes, index=samples.index, name="content_hash", dtype=object)
-
-
-def pixel_duplicates(samples: pd.DataFrame) -> pd.DataFrame:
-    """Rows whose content occurs more than once, equal ones beside each other; needs a `content_hash` column."""
-    repeated = samples["content_hash"].notna() & samples["content_hash"].duplicated(keep=False)
-    return samples[repeated].sort_values(["content_hash", "sample_id"], ignore_index=True)

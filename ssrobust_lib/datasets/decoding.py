@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ssrobust_lib.datasets.duplicates import content_hash
+from ssrobust_lib.datasets.content_hash import content_hash
 from ssrobust_lib.datasets.loader import LOADERS, Row, Source, UnreadableImageError, Volume, XRay
 from ssrobust_lib.preprocessing import CTSettings, Grid, XRaySettings, preprocess_ct, preprocess_xray
 from ssrobust_lib.scan_voxels import ScanLabels, labels_by_cell
@@ -28,7 +28,7 @@ class DecodedSample:
     images : float16 (n, size, size) in [0, 1]
     masks : uint8 (n, size, size), or None for a sample without a label map
     labelled : labelled voxels of each image
-    content_hash : of the decoded pixels, see `duplicates.content_hash`
+    content_hash : of the decoded pixels, see `content_hash`
     metadata : what only the file's header tells
     grid : where a scan's images lie in it
     scan_labels : the label map's voxels at the scan's own resolution, by cell of `grid`

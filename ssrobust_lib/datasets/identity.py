@@ -95,10 +95,10 @@ def content_key(seen: Stamp, root: Path) -> tuple[str, list[tuple[str, str]]]:
     return _digest(repr((seen.facts, files))), files
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content (hex)."""
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    """Checksum of a file's content (hex); raises `OSError` if it cannot be read."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def unchanged(seen: Stamp, root: Path) -> bool:

@@ -88,7 +88,11 @@ def take_places(folder: Path, images: int, cells: int) -> tuple[int, int]:
 
 
 def settle(folder: Path, side: int) -> None:
-    """Complete the headers and bring what was written to the disk."""
+    """Complete the headers and bring what was written to the disk, and which places are taken: after a power cut, none
+    that the journal speaks of may be given out again.
+    """
+    with (folder / ENDS).open("rb") as file:
+        os.fsync(file.fileno())
     for name in (IMAGES, MASKS, SCAN_LABELS):
         path = folder / name
         if path.is_file():

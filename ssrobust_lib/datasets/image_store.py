@@ -7,13 +7,11 @@ killed build keeps what it had decoded. A second process that asks for the same 
 system frees the lock when a process dies.
 """
 
-import fcntl
 import json
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +33,6 @@ FORMAT = 1
 ABOUT = "set.json"
 XRAYS_PER_TASK = 16  # one by one, waiting for the next task would cost as much as decoding
 CHECKPOINT_SECONDS = 5.0  # a killed build loses what it decoded since the last one
-_LOOK_AGAIN_SECONDS = 0.2
 
 Told = Callable[[int, int], object]  # (done, total)
 
@@ -144,7 +141,7 @@ class ImageStore:
         found = _Search(self, samples, source, label_map)
         told(found.done, len(samples))
         if found.missing:
-            with _alone(self.folder):
+            with store.exclusive(self.folder):
                 self.refresh()  # another process may have decoded the same meanwhile
                 found.look_again()
                 self._decode(found, source, settings, workers, told)
@@ -257,7 +254,7 @@ def open_store(root: Path, source: Source, settings: Settings) -> ImageStore:
     folder = Path(root) / f"{name}-{settings_key(about)[:12]}"
     if not (folder / ABOUT).is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder):
+        with store.exclusive(folder):
             if not (folder / ABOUT).is_file():
                 image_files.create_files(folder, settings.size, with_labels=bool(source.structures))
                 store.write_json(folder / ABOUT, {**about, "id": uuid.uuid4().hex})
@@ -283,19 +280,6 @@ def settings_of(kind: str, values: Mapping[str, Any]) -> Settings:
     if kind not in ("xray", "ct"):
         raise unknown_name("kind of images", kind, ["xray", "ct"])
     return CTSettings(**values) if kind == "ct" else XRaySettings(**values)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Let one process at a time decode into a folder; others wait."""
-    with (folder / ".lock").open("a") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                time.sleep(_LOOK_AGAIN_SECONDS)  # in short sleeps, so that Ctrl-C is heard
-        yield
 
 
 # ---- in a worker ---------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 In: small images as the cache holds them, of an evaluation part and of a pool that networks learn from. Out: a table of
 pairs. Public sets share sources (RSNA took its radiographs from ChestX-ray14, liver collections share scans), so that
-an image may be in a pretext pool under one name and in a test set under another; `duplicates` finds only those that
+an image may be in a pretext pool under one name and in a test set under another; `content_hash` finds only those that
 are equal to the last pixel.
 
 Two steps. (1) Candidates: every evaluation image, in 27 variants (three scales, nine shifts) and mirrored, is
