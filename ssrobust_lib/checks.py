@@ -31,6 +31,10 @@ def check_profile(profile: Profile) -> None:
         _check_network(profile, task)
         for arm in profile.pretext_tasks:
             _check_pretext(profile, task, arm)
+    if profile.leaks.seeds:
+        from ssrobust_lib.cells.leak import check_leaks
+
+        check_leaks(profile)
     _check_calibration(profile)
     unused = [name for name in profile.phantoms if not any(name in profile.sets(task) for task in profile.tasks)]
     if unused:

@@ -8,7 +8,7 @@ An image is corrupted once for all networks. Images stream through in batches, s
 counted on the way, so memory does not grow with the set.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,9 +16,19 @@ import torch
 
 from ssrobust_lib.calibration import CALIBRATION
 from ssrobust_lib.corruptions import CORRUPTIONS
-from ssrobust_lib.inference import CLEAN, Condition, ImageCache, Networks, Runner, corrupted_images, network_input
+from ssrobust_lib.inference import (
+    CLEAN,
+    Condition,
+    ImageCache,
+    Networks,
+    Runner,
+    batches,
+    corrupted_images,
+    network_input,
+)
 from ssrobust_lib.metrics import accuracy, dice_per_scan
-from ssrobust_lib.voxel_counts import ScanCounter, Structures, check_structures, joint_counts, structure_voxels
+from ssrobust_lib.voxel_counts import Structures
+from ssrobust_lib.voxel_tables import voxel_tables
 
 HIGHEST_SEVERITY = 5
 
@@ -161,7 +171,7 @@ def evaluate_segmentation(
     runner = Runner(device, precision)
     report = _counted(progress, len(positions) * len(strengths))
     tables = {
-        severity: _voxel_tables(
+        severity: voxel_tables(
             runner, networks, cache, positions, normalise, structures, condition, batch_size=batch_size, report=report
         )
         for severity, condition in conditions.items()
@@ -236,7 +246,7 @@ def segmentation_score(
     """
     positions = _checked_positions(rows, cache)
     condition = Condition(corruption, strength, CALIBRATION, study_seed)
-    tables = _voxel_tables(
+    tables = voxel_tables(
         Runner(device, precision), networks, cache, positions, normalise, structures, condition, batch_size=batch_size
     )
     scores = {name: dice_per_scan(table)["dice"] for name, table in tables.items()}
@@ -259,104 +269,13 @@ def _probabilities(
     """Probabilities float32 (n,) of every network under one condition."""
     scores = {name: np.empty(len(positions), np.float32) for name in networks}
     with runner.ready(networks):
-        for part in _batches(len(positions), batch_size):
+        for part in batches(len(positions), batch_size):
             images = corrupted_images(cache, positions[part], condition, by_slice=False, device=runner.device)
             inputs = network_input(images, normalise)
             for name, network in networks.items():
                 scores[name][part] = runner.probabilities(network, inputs).cpu().numpy()
             report(len(images))
     return scores
-
-
-def _voxel_tables(
-    runner: Runner,
-    networks: Networks,
-    cache: ImageCache,
-    positions: np.ndarray,
-    normalise: tuple[float, float],
-    structures: Structures,
-    condition: Condition,
-    *,
-    batch_size: int,
-    report: Callable[[int], None] = lambda n: None,
-) -> dict[tuple[str, int], pd.DataFrame]:
-    """Table of every network under one condition: set, sample_id, patient_id and the columns of `structure_voxels`."""
-    check_structures(structures)
-    if cache.masks is None:
-        raise ValueError("this image cache has no masks: build it from a set with labelled scans")
-    tables: dict[tuple[str, int], list[pd.DataFrame]] = {name: [] for name in networks}
-    with runner.ready(networks):
-        for scan in _scans(cache, positions):
-            joint = _joint_counts(runner, networks, cache, scan, normalise, condition, batch_size, report)
-            row = cache.rows.iloc[scan[0]]
-            for name, counts in joint.items():
-                table = structure_voxels(counts, structures)
-                for place, column in enumerate(("set", "sample_id", "patient_id")):
-                    table.insert(place, column, row[column])
-                tables[name].append(table)
-    return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
-
-
-def _joint_counts(
-    runner: Runner,
-    networks: Networks,
-    cache: ImageCache,
-    scan: np.ndarray,
-    normalise: tuple[float, float],
-    condition: Condition,
-    batch_size: int,
-    report: Callable[[int], None],
-) -> dict[tuple[str, int], np.ndarray]:
-    """Voxels of one scan by label value and predicted class, int64 (256, K) for every network.
-
-    They are the scan's own voxels where the cache knows them, else those of the network's images.
-    """
-    truth = cache.scan_truth(str(cache.rows["sample_id"].iloc[scan[0]]))
-    counting = torch.device("cpu") if runner.device.type == "mps" else runner.device  # Apple's GPU has no float64
-    counter = None if truth is None else ScanCounter(*truth, counting)
-    if truth is not None:
-        _check_whole(cache, scan, truth[1].shape_out[0])
-    joint: dict[tuple[str, int], np.ndarray] = {}
-    for part in _batches(len(scan), batch_size):
-        images = corrupted_images(cache, scan[part], condition, by_slice=True, device=runner.device)
-        inputs = network_input(images, normalise)
-        if counter is None and cache.masks is not None:
-            labels = torch.from_numpy(np.asarray(cache.masks[scan[part]], dtype=np.int64)).to(runner.device)
-        for name, network in networks.items():
-            logits = runner.logits_by_class(network, inputs)
-            n_classes = logits.shape[1]
-            if counter is not None:
-                counts = counter.count(part.start, logits.argmax(dim=1).to(counting), n_classes)
-                joint.setdefault(name, counter.unseen(n_classes))
-            else:
-                counts = joint_counts(labels, logits)
-            joint[name] = joint[name] + counts if name in joint else counts
-        report(len(images))
-    return joint
-
-
-def _check_whole(cache: ImageCache, scan: np.ndarray, n_slices: int) -> None:
-    """Raise ValueError unless the rows are all slices of a scan, from the first to the last."""
-    slices = cache.rows["slice"].iloc[scan].to_numpy()
-    if not np.array_equal(slices, np.arange(n_slices)):
-        raise ValueError(
-            f"rows: expected all {n_slices} slices of {cache.rows['sample_id'].iloc[scan[0]]} in their order, got "
-            f"{len(slices)}: a scan's score is that of the whole volume"
-        )
-
-
-def _scans(cache: ImageCache, positions: np.ndarray) -> Iterator[np.ndarray]:
-    """Positions of each scan, scans in order of first appearance, slices in the order given."""
-    codes, names = pd.factorize(cache.rows["sample_id"].iloc[positions])
-    order = np.argsort(codes, kind="stable")
-    yield from np.split(positions[order], np.searchsorted(codes[order], np.arange(1, len(names))))
-
-
-def _batches(n: int, batch_size: int) -> Iterator[slice]:
-    if batch_size < 1:
-        raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
-    for start in range(0, n, batch_size):
-        yield slice(start, min(start + batch_size, n))
 
 
 def _counted(progress: Progress | None, total: int) -> Callable[[int], None]:

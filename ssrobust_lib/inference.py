@@ -189,3 +189,11 @@ def predict_masks(
     with runner.ready({("", 0): network}):
         logits = runner.logits_by_class(network, network_input(images.to(runner.device), normalise))
     return logits.argmax(dim=1).to(torch.uint8).cpu().numpy()
+
+
+def batches(n: int, batch_size: int) -> Iterator[slice]:
+    """Consecutive parts of `n` images, the last one shorter where they do not come out even."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
+    for start in range(0, n, batch_size):
+        yield slice(start, min(start + batch_size, n))

@@ -42,7 +42,7 @@ class LabelTable:
 def label_table(profile: Profile) -> LabelTable:
     """The challenge's whole label table where it lies under the folder of real images, else the stand-in.
 
-    Looked for in the set's folder, where the challenge puts it, and in `full_labels/` below it (for a folder that
+    Looked for where the set's loader does, and in `full_labels/` below the set's folder (for a folder that
     holds a part of the images with their part of the table).
     """
     for path in label_table_files(profile):
@@ -54,13 +54,15 @@ def label_table(profile: Profile) -> LabelTable:
 
 def label_table_files(profile: Profile) -> list[Path]:
     """Files that may be the challenge's whole label table, as far as they exist; none is opened."""
+    from ssrobust_lib.datasets.loader import find_folder
     from ssrobust_lib.datasets.manifest import load_manifest
 
     root = profile.data_root or os.environ.get(REAL_DATA)
     if not root:
         return []
     folder = Path(root).expanduser() / load_manifest("rsna").folder
-    return [path for path in (folder / LABELS, folder / "full_labels" / LABELS) if path.is_file()]
+    places = dict.fromkeys((find_folder(folder, (LABELS,)), folder / "full_labels"))
+    return [place / LABELS for place in places if (place / LABELS).is_file()]
 
 
 def stand_in() -> LabelTable:

@@ -1,6 +1,7 @@
 """The paper's counts come out of a split of RSNA's rows: on the published margins, and on the real table if there."""
 
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -83,6 +84,10 @@ def test_the_real_table_is_found_beside_the_images_or_below_and_only_if_whole(tm
     whole.to_csv(folder / "full_labels" / "stage_2_train_labels.csv", index=False)
     found = label_table(profile)
     assert found.real and found.rows["sample_id"].tolist() == rows["sample_id"].tolist()
+    shutil.rmtree(folder)
+    (folder / "as" / "unpacked").mkdir(parents=True)
+    whole.to_csv(folder / "as" / "unpacked" / "stage_2_train_labels.csv", index=False)
+    assert label_table(profile).real
 
 
 def test_table_and_reading_say_the_counts_and_where_they_come_from(made):

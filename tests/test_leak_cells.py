@@ -5,7 +5,8 @@ import pytest
 from tiny_profile import tiny_profile, write_profile
 
 from ssrobust_lib import finetuning, pretraining
-from ssrobust_lib.cells import leak
+from ssrobust_lib.cells import leak, trained
+from ssrobust_lib.checks import check_profile
 from ssrobust_lib.config import ProfileError, load_profile
 from ssrobust_lib.leaks import WAYS
 from ssrobust_lib.study import Study
@@ -101,8 +102,26 @@ def test_a_set_with_one_label_per_image_is_refused(computed, monkeypatch):
 
     study, _ = computed
     monkeypatch.setattr(type(LOADERS["rsna"]), "row_options", {})
-    with pytest.raises(ProfileError, match="one label per image.*Take the section leaks out"):
-        leak.label_rows(study)
+    for ask in (lambda: leak.label_rows(study), lambda: check_profile(study.profile)):
+        with pytest.raises(ProfileError, match="one label per image.*Take the section leaks out"):
+            ask()
+
+
+def test_too_few_patients_are_a_fault_of_the_profile(computed, tmp_path):
+    study, _ = computed
+    few = study.profile.model_copy(update={"leaks": study.profile.leaks.model_copy(update={"patients": 4})})
+    (cell,) = study.cells("01_leaks")
+    with pytest.raises(ProfileError, match="^leaks: "):
+        leak.compute(Study(few, runs=study.folder.parent), cell, tmp_path)
+
+
+def test_a_manifest_of_ones_own_names_the_rows_as_it_names_the_images(computed, tmp_path, monkeypatch):
+    study, _ = computed
+    about = trained.constants(study, "pneumonia")
+    manifest = tmp_path / "rsna.yaml"
+    manifest.write_text("loader: rsna\nfolder: .\n")
+    monkeypatch.setattr(leak.trained, "constants", lambda *_: about | {"sets": {"rsna": str(manifest)}})
+    assert leak.label_rows(study)["patient_id"].nunique() == 90
 
 
 def test_leaks_need_the_task_they_are_about(tmp_path):

@@ -13,8 +13,8 @@ import pandas as pd
 
 from ssrobust_lib import store
 from ssrobust_lib.cells import trained
-from ssrobust_lib.config import REFERENCE_ARM, ProfileError
-from ssrobust_lib.datasets import LOADERS
+from ssrobust_lib.config import REFERENCE_ARM, Profile, ProfileError
+from ssrobust_lib.datasets import LOADERS, index_samples
 from ssrobust_lib.datasets.cache import Cache
 from ssrobust_lib.datasets.manifest import load_manifest
 from ssrobust_lib.devices import set_threads
@@ -43,14 +43,17 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
     set_threads(profile.threads)
     settings = profile.leaks
     rows = label_rows(study)
-    design = design_leaks(
-        rows,
-        test=settings.test,
-        validation=settings.validation,
-        label_fraction=settings.label_fraction,
-        split_seed=derive_seed(profile.study_seed, "leaks", "split"),
-        seed=derive_seed(profile.study_seed, "leaks", seed),
-    )
+    try:
+        design = design_leaks(
+            rows,
+            test=settings.test,
+            validation=settings.validation,
+            label_fraction=settings.label_fraction,
+            split_seed=derive_seed(profile.study_seed, "leaks", "split"),
+            seed=derive_seed(profile.study_seed, "leaks", seed),
+        )
+    except ValueError as error:  # too few patients for the four ways
+        raise ProfileError(f"leaks: {error}") from error
     images: Any = _small_images(trained.open_images(study, TASK), design, settings.image_size)
     training = _Trainings(study, images, design, seed)
     networks: dict[tuple[str, int], nn.Module] = {}
@@ -76,6 +79,16 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
     store.write_table(folder / "design.parquet", design_table(design).assign(seed=seed))
 
 
+def check_leaks(profile: Profile) -> None:
+    """Raise `ProfileError` where the task's set has no label table with several rows per image."""
+    data = profile.data[TASK]
+    if not LOADERS[load_manifest(data.set).loader].row_options:
+        raise ProfileError(
+            f"leaks: {data.label} has one label per image, so that nothing leaks by rows; expected a set whose label "
+            "table has several rows per image (rsna). Take the section leaks out of the profile"
+        )
+
+
 def label_rows(study: "Study") -> pd.DataFrame:
     """Label rows of the first patients (in an order of the study's seed) that the data cell decoded.
 
@@ -90,13 +103,9 @@ def label_rows(study: "Study") -> pd.DataFrame:
     """
     profile, about = study.profile, trained.constants(study, TASK)
     label = profile.data[TASK].label
-    loader = LOADERS[load_manifest(about["sets"][label]).loader]
-    if not loader.row_options:
-        raise ProfileError(
-            f"leaks: {label} has one label per image, so that nothing leaks by rows; expected a set whose label table "
-            "has several rows per image (rsna). Take the section leaks out of the profile"
-        )
-    rows = loader.index(Path(about["roots"][label]), set_name=about["sets"][label], **loader.row_options)
+    check_leaks(profile)
+    manifest = load_manifest(about["sets"][label])
+    rows, _ = index_samples(manifest, Path(about["roots"][label]), **LOADERS[manifest.loader].row_options)
     decoded = trained.open_images(study, TASK).rows
     images = decoded[decoded["set"] == label].drop_duplicates("patient_id").set_index("patient_id")["sample_id"]
     rows = rows[rows["patient_id"].isin(images.index)]
