@@ -82,7 +82,11 @@ def scan_kinds(samples: pd.DataFrame) -> pd.DataFrame:
 
 
 def shared_patients(samples: pd.DataFrame) -> pd.DataFrame:
-    """Number of patients that two parts have in common, for every pair of parts: zeros off the diagonal."""
+    """Number of patients that two parts have in common, for every pair of parts: zeros off the diagonal.
+
+    Samples that are kept out (see `overlap.keep_out`) are in no part: nothing learns from them.
+    """
+    samples = _used(samples)
     members = {split: set(samples.loc[samples["split"] == split, "patient_id"]) for split in ORDER}
     there = [split for split in ORDER if members[split]]
     words = [PARTS[split] for split in there]
@@ -92,14 +96,23 @@ def shared_patients(samples: pd.DataFrame) -> pd.DataFrame:
 
 
 def crossing_patients(samples: pd.DataFrame) -> int:
-    """Patients in more than one part."""
-    return int((samples.groupby("patient_id")["split"].nunique() > 1).sum())
+    """Patients in more than one part; training and the pretext task, which both learn, count as one."""
+    return int((_sides(samples).groupby("patient_id")["split"].nunique() > 1).sum())
 
 
 def shared_contents(samples: pd.DataFrame) -> int:
-    """Image contents that occur in more than one part."""
-    known = samples[samples["content_hash"].notna()]
+    """Image contents that occur in more than one part, parts as in `crossing_patients`."""
+    known = _sides(samples[samples["content_hash"].notna()])
     return int((known.groupby("content_hash")["split"].nunique() > 1).sum())
+
+
+def _used(samples: pd.DataFrame) -> pd.DataFrame:
+    return samples[~samples["kept_out"].astype(bool)] if "kept_out" in samples else samples
+
+
+def _sides(samples: pd.DataFrame) -> pd.DataFrame:
+    used = _used(samples)
+    return used.assign(split=used["split"].replace("pretext", "train"))
 
 
 def shared_pairs(shared: pd.DataFrame, names: dict[str, str], most: int = 12) -> pd.DataFrame:

@@ -59,6 +59,16 @@ def test_a_patient_and_a_content_in_two_parts_are_counted_and_told():
     assert "1 patient and 1 image in more than one part" in readings.reading_splits(samples, crossing, contents).data
 
 
+def test_what_is_kept_out_or_learned_from_twice_is_no_leak():
+    samples = samples_of(5, 5)
+    samples.loc[samples.index[-1], ["patient_id", "content_hash"]] = ["p0", "p0"]
+    kept = samples.assign(kept_out=(samples["patient_id"] == "p0") & (samples["split"] == "train"))
+    assert data_report.crossing_patients(kept) == data_report.shared_contents(kept) == 0
+    assert data_report.shared_patients(kept).loc[0, "test"] == 0
+    twice = samples.assign(split=["train"] * 9 + ["pretext"])
+    assert data_report.crossing_patients(twice) == data_report.shared_contents(twice) == 0
+
+
 def test_realism_of_phantoms_is_measured_on_their_files(tmp_path, monkeypatch):
     from ssrobust_lib.datasets import LOADERS
     from ssrobust_lib.phantoms.realism import MEASURES
