@@ -91,11 +91,6 @@ def test_images_of_one_group_are_not_compared(originals):
     assert pairs[["query", "pool"]].to_numpy().tolist() == [[0, 0]]
 
 
-def test_mirror_images_can_be_left_alone(originals):
-    queries = small([originals[5][:, ::-1]])
-    assert find_near_duplicates(queries, small(originals), [-1], np.arange(60), mirrored=False).empty
-
-
 @settings(max_examples=10, deadline=None)
 @given(gain=st.floats(0.1, 1), offset=st.floats(0, 1))
 def test_gain_and_offset_do_not_matter(gain, offset):

@@ -90,10 +90,6 @@ class ImageStore:
         """Side of an image in pixels."""
         return int(self.about["settings"]["size"])
 
-    @property
-    def with_labels(self) -> bool:
-        return (self.folder / image_files.MASKS).is_file()
-
     def refresh(self) -> None:
         """Read what has been added to the journal since the last time."""
         lines, self._read = image_files.read_lines(self.folder, self._read)

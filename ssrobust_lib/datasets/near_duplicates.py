@@ -97,19 +97,14 @@ def find_near_duplicates(
     pool: Images,
     query_groups: Sequence[int] | np.ndarray,
     pool_groups: Sequence[int] | np.ndarray,
-    *,
-    threshold: float | None = None,
-    mirrored: bool = True,
 ) -> pd.DataFrame:
-    """Find pairs of a query and a pool image that show one exposure.
+    """Find pairs of a query and a pool image that show one exposure, the queries as they are or mirrored.
 
     Parameters
     ----------
     queries, pool : float (N, S, S) and (M, S, S) in [0, 1]: arrays, memory maps or a `Selection`; read in blocks.
     query_groups, pool_groups : int (N,) and (M,); images of one group (a patient, or identical pixels) are known to
         belong together and are not compared.
-    threshold : correlation in [-1, 1]; that of `THRESHOLDS` for the images' side if None.
-    mirrored : compare the mirror images of the queries, too.
 
     Returns
     -------
@@ -131,11 +126,10 @@ def find_near_duplicates(
     if queries.shape[1:] != pool.shape[1:]:
         raise ValueError(f"expected images of one size, got {queries.shape[1:]} and {pool.shape[1:]}")
     side = work_side(queries.shape[1])
-    limit = THRESHOLDS[side] if threshold is None else threshold
     coarse = np.concatenate([_detail_vectors(_resized(block, _COARSE)) for _, block in _blocks(pool)])
     found = []
     for start, block in _blocks(queries):
-        for mirror in (False, True)[: 1 + mirrored]:
+        for mirror in (False, True):
             images = np.ascontiguousarray(block[:, :, ::-1]) if mirror else block
             same = query_groups[start : start + len(block), None] == pool_groups[None]
             query, candidate, variant = _candidates(images, coarse, same)
@@ -143,7 +137,7 @@ def find_near_duplicates(
             worth = _aligned(images, pool, *pairs, min(THRESHOLDS), fine=(1.0,)) >= _WORTH_ALIGNING
             query, candidate, variant = (part[worth] for part in pairs)
             correlation = _aligned(images, pool, query, candidate, variant, side)
-            near = correlation >= limit
+            near = correlation >= THRESHOLDS[side]
             rows = {"query": query[near] + start, "pool": candidate[near], "correlation": correlation[near]}
             found.append(pd.DataFrame(rows).assign(mirrored=mirror))
     table = pd.concat([empty.astype(types), *[part.astype(types) for part in found if len(part)]], ignore_index=True)
@@ -277,8 +271,6 @@ def find_near_duplicate_scans(
     queries: Sequence[str],
     pool: Sequence[str],
     groups: Mapping[str, int],
-    *,
-    threshold: float | None = None,
 ) -> pd.DataFrame:
     """Find CT scans that show one acquisition, though resampled, moved, cropped or stored anew.
 
@@ -291,8 +283,6 @@ def find_near_duplicate_scans(
     scans : (N,) name of each slice's scan; a scan's slices stand together, from inferior to superior.
     queries, pool : names of the scans to compare.
     groups : name -> group; scans of one group are not compared.
-    threshold : median correlation of a scan's slices in [-1, 1] from which on a pair is reported; that of `THRESHOLDS`
-        for the slices' side if None.
 
     Returns
     -------
@@ -306,7 +296,6 @@ def find_near_duplicate_scans(
     names = np.asarray(scans)
     _check(slices, names, "slices")
     side = work_side(slices.shape[1])
-    limit = THRESHOLDS[side] if threshold is None else threshold
     first = {name: int(np.argmax(names == name)) for name in dict.fromkeys([*queries, *pool])}
     count = pd.Series(names).value_counts()
     rows = {name: np.arange(first[name], first[name] + int(count[name])) for name in first}
@@ -328,7 +317,7 @@ def find_near_duplicate_scans(
         for scan in votes.groupby("scan")["slice"].nunique().nlargest(_SCANS_ALIGNED).index:
             offset = round(votes.loc[votes["scan"] == scan, "offset"].median())
             correlation = _aligned_scans(slices, chosen, first[name], rows[pool[scan]], offset, side)
-            if correlation >= limit:
+            if correlation >= THRESHOLDS[side]:
                 found.append((name, pool[scan], correlation))
     table = pd.DataFrame(found, columns=["query", "pool", "correlation"]).astype({"correlation": np.float64})
     return table.sort_values(["query", "pool"], ignore_index=True)
