@@ -314,6 +314,12 @@ def test_another_label_of_the_same_length_makes_another_result_and_another_place
     assert _key(elsewhere / profile_file.name) != before
 
 
+def test_a_link_to_what_is_not_there_is_no_obstacle(profile_file: Path, tmp_path: Path) -> None:
+    before = _key(profile_file)
+    (tmp_path / "xrays" / "notes.csv").symlink_to(tmp_path / "not fetched")
+    assert _key(profile_file) != before
+
+
 def test_numbers_of_scans_come_from_the_table(profile_file: Path) -> None:
     from ssrobust_lib.plan import plan_text, work
 
