@@ -76,14 +76,26 @@ def index_samples(manifest: "Manifest", root: Path, **options: Any) -> tuple[pd.
     Raises
     ------
     LayoutError
-        If the folder is laid out otherwise than the loader expects.
+        If the folder is laid out otherwise than the loader expects, or names other label values than the manifest.
     """
+    _check_label_values(manifest, LOADERS[manifest.loader].label_map(Path(root)))
     return LOADERS[manifest.loader].survey(
         root,
         set_name=manifest.name,
         exclude={case.sample: f"{case.reason} ({case.source})" for case in manifest.known_bad},
         **{**manifest.loader_options, **options},
     )
+
+
+def _check_label_values(manifest: "Manifest", found: dict[str, int]) -> None:
+    """Make sure that the manifest's labels are those of the folder, where its files name any."""
+    for name, value in manifest.labels.items() if found else ():
+        if found.get(name) != value:
+            there = ", ".join(f"{known} {number}" for known, number in found.items())
+            raise LayoutError(
+                f"{manifest.name}: the manifest has the label {name!r} with the value {value}, the set's own files "
+                f"have {there}: correct the manifest's labels"
+            )
 
 
 def structures_of(manifest: "Manifest", root: Path) -> tuple[str, ...]:

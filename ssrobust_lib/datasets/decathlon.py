@@ -26,10 +26,16 @@ from ssrobust_lib.datasets.loader import (
     renumber,
     require_label,
 )
-from ssrobust_lib.datasets.rsna import read_table
+from ssrobust_lib.datasets.own_table import read_own_table
 
 INDEX = "dataset.json"
 CASES = "cases.csv"
+LARGEST_LABEL = 2**15 - 1  # of an int16 label map
+_ENTRIES: tuple[tuple[str, type, str], ...] = (
+    ("labels", dict, 'values with their names, as in {"1": "liver"}'),
+    ("training", list, "a list of image and label"),
+    ("test", list, "a list of scans"),
+)
 
 
 def _case(path: str | Path) -> str:
@@ -52,6 +58,9 @@ def _load_index(root: Path) -> dict[str, Any]:
     for key in ("labels", "training"):
         if key not in index:
             raise LayoutError(f"{path} has no entry {key!r}; its entries are {', '.join(index)}")
+    for key, kind, expected in _ENTRIES:
+        if key in index and not isinstance(index[key], kind):
+            raise LayoutError(f"{path}: {key!r}: expected {expected}, got {json.dumps(index[key])[:60]}")
     channels = index.get("modality", index.get("channel_names", {"0": "CT"}))
     kinds = [str(kind) for kind in channels.values()] if isinstance(channels, dict) else [str(channels)]
     if [kind.upper() for kind in kinds] != ["CT"]:
@@ -70,22 +79,51 @@ def _nnunet_training(root: Path, ending: str) -> Iterator[dict[str, str]]:
 
 def _inside(root: Path, name: Any) -> str:
     """Path of a file as `dataset.json` names it, relative to the root; refuses what leads out of the folder."""
+    if not isinstance(name, str) or not name:
+        raise LayoutError(f"{root / INDEX}: expected the path of a file, got {name!r}")
     path = Path(name)
     if path.is_absolute() or ".." in path.parts:
         raise LayoutError(f"{root / INDEX}: {name!r} lies outside the folder: expected a path below it")
     return path.as_posix()
 
 
+def _absent(files: Sequence[str]) -> str:
+    return f"in {INDEX}, but {' and '.join(files)} {'is' if len(files) == 1 else 'are'} not there"
+
+
 def label_values(root: Path) -> dict[str, int]:
-    """Structure -> value from `dataset.json`, in the order of the values, without the background."""
+    """Structure -> value from `dataset.json`, in the order of the values, without the background.
+
+    Raises
+    ------
+    LayoutError
+        If a value is no whole number from 0 to 32,767, or a name or a value stands there twice.
+    """
     values: dict[str, int] = {}
     for key, entry in _load_index(root)["labels"].items():
         name, value = (entry, key) if str(key).isdigit() else (key, entry)
-        try:
-            values[str(name)] = int(value)
-        except (TypeError, ValueError):
-            raise LayoutError(f"{root / INDEX}: label {name!r} has the value {value!r}, not a whole number") from None
+        number = _whole(value)
+        if number is None or not 0 <= number <= LARGEST_LABEL:
+            expected = f"expected a whole number from 0 to {LARGEST_LABEL:,}"
+            raise LayoutError(f"{root / INDEX}: label {name!r} has the value {value!r}: {expected}")
+        twice = next((known for known, taken in values.items() if known == str(name) or taken == number), None)
+        if twice is not None:
+            raise LayoutError(
+                f"{root / INDEX}: labels {twice!r} ({values[twice]}) and {name!r} ({number}) have one name or one "
+                "value: give each its own; `merge` in the manifest scores several as one"
+            )
+        values[str(name)] = number
     return {name: value for name, value in sorted(values.items(), key=lambda item: item[1]) if value != 0}
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number of a JSON file, where it may be written as text; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return int(value) if int(value) == float(value) else None
+    except (OverflowError, ValueError):
+        return None
 
 
 class DecathlonLoader(Loader):
@@ -110,13 +148,13 @@ class DecathlonLoader(Loader):
                 raise LayoutError(f"{root / INDEX}: an entry of 'training' has no image and label: {entry!r}") from None
             missing = [name for name in (scan, label) if not (root / name).is_file()]
             images.append(self._image(scan, True, metadata) | {"label_file": label})
-            images[-1]["left_out"] = f"in {INDEX}, but {' and '.join(missing)} is not there" if missing else None
-        tests = [entry["image"] if isinstance(entry, dict) else entry for entry in index.get("test", [])]
+            images[-1]["left_out"] = _absent(missing) if missing else None
+        tests = [entry.get("image") if isinstance(entry, dict) else entry for entry in index.get("test", [])]
         more = [path for path in sorted((root / "imagesUn").glob("*.nii*")) if is_visible(path)]
         for scan in [*(_inside(root, name) for name in tests), *(f"imagesUn/{path.name}" for path in more)]:
             images.append(self._image(scan, False, metadata) | {"label_file": "", "left_out": None})
             if not (root / scan).is_file():
-                images[-1]["left_out"] = f"in {INDEX}, but {scan} is not there"
+                images[-1]["left_out"] = _absent([scan])
         return images
 
     def _image(self, scan: str, has_label: bool, metadata: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -135,11 +173,18 @@ class DecathlonLoader(Loader):
     def _metadata(self, root: Path) -> dict[str, dict[str, Any]]:
         if not (root / CASES).is_file():
             return {}
-        table = read_table(root / CASES, ("case_id",))
-        repeated = table.loc[table["case_id"].duplicated(), "case_id"]
-        if len(repeated):
-            raise LayoutError(f"{root / CASES}: the case {repeated.iloc[0]} stands there twice")
-        return {str(row.pop("case_id")): row for row in table.to_dict("records")}
+        table = read_own_table(root / CASES)
+        if "case_id" not in table.columns:
+            raise LayoutError(f"{table.path} has no column 'case_id'; its columns are {', '.join(table.columns)}")
+        cases = table.values("case_id", empty=False, is_path=False)
+        if "patient_id" in table.columns:
+            table.values("patient_id", empty=False, is_path=False)  # all that lack one would be one patient
+        known: dict[str, dict[str, Any]] = {}
+        for case, (line, row) in zip(cases, table.rows, strict=True):
+            if case in known:
+                raise LayoutError(f"{table.path}, line {line}: the case {case} stands there twice")
+            known[case] = {name: value or None for name, value in row.items() if name != "case_id"}
+        return known
 
     def label_map(self, root: Path) -> dict[str, int]:
         return label_values(Path(root))
