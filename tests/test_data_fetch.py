@@ -96,6 +96,12 @@ def test_archives_gather_in_their_folders_beside_a_plain_file(nih, tmp_path):
     assert tree(tmp_path / "data" / "nih") == tree(tmp_path / "made")
 
 
+def test_a_size_that_nobody_states_is_not_told_as_nothing(kermany, tmp_path):
+    unstated = tuple(file.model_copy(update={"bytes": None}) for file in kermany.files)
+    said = got(kermany.model_copy(update={"files": unstated}), tmp_path / "data")
+    assert said[0] == "kermany: 1 of 1 files to get, of a size that is not stated"
+
+
 def test_archives_are_kept_on_demand(kermany, tmp_path):
     got(kermany, tmp_path, keep_archives=True)
     (archive,) = (tmp_path / ".ssrobust" / "kermany" / "downloads").iterdir()

@@ -87,8 +87,7 @@ def fetch_set(
         todo = [file for file in manifest.files if not _is_done(file, notes, folder, work)]
         known = sum(file.bytes or 0 for file in todo)
         if todo:
-            more = "" if all(file.bytes for file in todo) else ", and some whose size is not stated"
-            say(f"{manifest.name}: {len(todo)} of {len(manifest.files)} files to get, {gigabytes(known)}{more}")
+            say(f"{manifest.name}: {len(todo)} of {len(manifest.files)} files to get, {_size_of(todo)}")
             # an archive leaves at least about as many bytes as it has, beside which it lies while it is unpacked
             beside = known if keep_archives else max(file.bytes or 0 for file in todo)
             check_room(work, known - _held(todo, work) + beside, manifest.name)
@@ -170,6 +169,14 @@ def _size(path: Path) -> int | None:
         return path.stat().st_size
     except OSError:
         return None
+
+
+def _size_of(files: "list[DownloadFile]") -> str:
+    """How much there is to get, in words, as far as it is stated."""
+    sizes = [file.bytes for file in files if file.bytes is not None]
+    if not sizes:
+        return "of a size that is not stated"
+    return gigabytes(sum(sizes)) + ("" if len(sizes) == len(files) else ", and some whose size is not stated")
 
 
 def _held(files: "list[DownloadFile]", work: Path) -> int:
