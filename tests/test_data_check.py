@@ -285,3 +285,48 @@ def test_digests_of_files_do_not_depend_on_threads(tmp_path):
 def test_real_sets_are_readable(name):
     report = check_set(load_manifest(name), Path(os.environ["SSROBUST_REAL_DATA"]), subset=True, workers=2)
     assert told(report) == [] and report.exit_code == 0
+
+
+def test_a_report_fits_the_terminal_and_names_each_file_once(rsna, tmp_path):
+    (tmp_path / "rsna" / "stage_2_train_images" / "p0.dcm").write_bytes(b"not an image")
+    report = check_set(rsna, tmp_path)
+    report.lines.append(("layout", "as expected " + "word " * 60))
+    broken, whole = report_text(report, width=80), report_text(report)
+    assert max(map(len, broken.splitlines())) <= max(80, len(report.folder) + 23)
+    assert broken.split() == whole.split()
+    assert sum("p0.dcm" in line for line in whole.splitlines()) == 1
+    assert "images: stage_2_train_images/p0.dcm: not readable as DICOM" in whole
+
+
+@pytest.mark.parametrize(("content", "why"), [(b"", "No columns"), (b"a,b\n1,2\n1,2,3\n", "3"), (b"\xe9", "UTF-8")])
+def test_a_damaged_label_table_is_a_problem_of_the_layout(rsna, tmp_path, content, why):
+    (tmp_path / "rsna" / "stage_2_train_labels.csv").write_bytes(content)
+    (problem,) = check_set(rsna, tmp_path).problems
+    assert (
+        problem["what"] == "layout" and "stage_2_train_labels.csv: " in problem["reason"] and why in problem["reason"]
+    )
+
+
+def test_a_set_of_ones_own_is_told_by_its_counts(tmp_path):
+    write_pictures(tmp_path / "xrays", ["a.png", "b.png", "c.png"])
+    (tmp_path / "xrays" / "labels.csv").write_text("path,label,patient\na.png,1,x\nb.png,0,x\nc.png,,y\n")
+    (tmp_path / "own.yaml").write_text("loader: classification_csv\nfolder: xrays\n")
+    report = check_set(load_manifest(tmp_path / "own.yaml"), None)
+    assert line(report, "counts") == "3 images, 2 patients, 2 labelled, 1 positive"
+    assert "published checksums" not in dict(report.lines)
+
+
+def test_a_known_bad_case_that_is_none_is_noted(tmp_path):
+    write_pictures(tmp_path / "xrays", ["a.png", "b.png"])
+    (tmp_path / "xrays" / "labels.csv").write_text("path,label\na.png,1\nb.png,0\n")
+    bad = "known_bad:\n- {sample: a.png, reason: blurred, source: us}\n- {sample: c.png, reason: dark, source: us}\n"
+    (tmp_path / "own.yaml").write_text(f"loader: classification_csv\nfolder: xrays\n{bad}")
+    report = check_set(load_manifest(tmp_path / "own.yaml"), None)
+    assert "known_bad names 'c.png', which is no sample" in report.notes[-1] and "a.png: blurred" in report.notes[0]
+
+
+def test_what_is_wrong_with_a_label_map_names_its_own_file(decathlon, tmp_path):
+    (tmp_path / "openkbp" / "labelsTr" / "case_1.nii.gz").write_bytes(b"")
+    ((file, reason),) = told(check_set(decathlon, tmp_path))
+    assert file == "imagesTr/case_1.nii.gz"
+    assert reason == "its label map labelsTr/case_1.nii.gz: the file is empty (0 bytes)"

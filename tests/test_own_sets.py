@@ -19,6 +19,7 @@ from ssrobust_lib.checks import check_profile
 from ssrobust_lib.cli import main
 from ssrobust_lib.config import ProfileError, load_profile
 from ssrobust_lib.datasets import index_samples, structures_of
+from ssrobust_lib.datasets.cache import CacheError
 from ssrobust_lib.datasets.loader import LayoutError
 from ssrobust_lib.datasets.manifest import DataFolderError, ManifestError, load_manifest, locate
 from ssrobust_lib.given_split import as_external, at_home, split_given
@@ -363,6 +364,20 @@ def test_a_faulty_table_is_a_layout_error(tmp_path: Path) -> None:
     manifest = load_manifest(file)
     with pytest.raises(LayoutError, match="no column 'finding' for the label; its columns are file, befund"):
         index_samples(manifest, locate(manifest, None))
+
+
+def test_a_file_that_is_not_there_stops_a_run_that_says_so(tmp_path: Path) -> None:
+    folder = own_folder(tmp_path / "xrays")
+    (folder / "images" / "train3.png").unlink()
+    for policy in ("report", "stop"):
+        study = Study(load_profile(own_profile(tmp_path, on_unreadable=policy)), runs=tmp_path / policy)
+        if policy == "report":
+            study.ensure(study.cells("01_data"))
+            left_out = study.table(study.cells("01_data")[0], "left_out")
+            assert left_out["path"].tolist() == ["images/train3.png"]
+            continue
+        with pytest.raises(CacheError, match=r"^1 images are missing .*images/train3.png.*no such file"):
+            study.ensure(study.cells("01_data"))
 
 
 def test_an_image_that_changed_in_place_is_noticed_by_a_finished_study(tmp_path: Path) -> None:

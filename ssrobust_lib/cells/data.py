@@ -12,6 +12,8 @@ from ssrobust_lib import store
 from ssrobust_lib.config import SHARED_IMAGES, Profile, ProfileError, SetChoice, TaskData
 from ssrobust_lib.datasets import LOADERS, Source, index_samples, structures_of
 from ssrobust_lib.datasets.cache import build_cache, open_cache
+from ssrobust_lib.datasets.left_out import sort_left_out
+from ssrobust_lib.datasets.loader import PROBLEM_COLUMNS
 from ssrobust_lib.datasets.manifest import load_manifest
 from ssrobust_lib.datasets.stored_images import StoredImages
 from ssrobust_lib.given_split import as_external, at_home
@@ -32,6 +34,7 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
     profile, task = study.profile, cell.of["task"]
     workers = profile.threads
     tables, left_out, sources = [], [], {}
+    lacking: dict[str, dict[str, str]] = {}  # a set may serve as two parts, and lack a file once
     for choice, part in _choices(profile, task):
         root = _files(study, choice.set, workers)
         manifest = load_manifest(choice.set)
@@ -39,6 +42,7 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
         samples, problems = index_samples(manifest, root, **(LOADERS[manifest.loader].row_options if by_row else {}))
         samples = _chosen(samples, choice).assign(set=choice.label)
         tables.append(_in_part(samples.assign(on_disk=samples["has_label"]), part))
+        lacking |= {row["sample_id"]: row for row in sort_left_out(manifest, root, problems)[2]}
         left_out += [problems, _unused(samples, choice, profile.data[task])]
         sources[choice.label] = Source(manifest.loader, root, structures_of(manifest, root), manifest.name)
     samples = pd.concat(tables, ignore_index=True)
@@ -57,6 +61,7 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
             with_labels=with_labels,
             workers=workers,
             on_unreadable=data.on_unreadable,
+            lacking=pd.DataFrame(lacking.values(), columns=list(PROBLEM_COLUMNS)),
             progress=shown,
         )
     cache = open_cache(cache_folder)
@@ -67,7 +72,9 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
     rows = cache.rows.drop(columns="split").merge(samples[["sample_id", "split"]], on="sample_id", how="left")
     store.write_table(cache_folder / "rows.parquet", rows)
     store.write_table(folder / "samples.parquet", samples)
-    store.write_table(folder / "left_out.parquet", pd.concat([*left_out, problems], ignore_index=True).astype(str))
+    # once each, also where a set serves as two parts
+    told = pd.concat([*left_out, problems], ignore_index=True).astype(str).drop_duplicates(ignore_index=True)
+    store.write_table(folder / "left_out.parquet", told)
     store.write_table(folder / "shared.parquet", shared)
     store.write_table(folder / "labelled.parquet", _labelled(profile, task, samples))
     uses = {seed: _uses(profile, task, samples, seed) for seed in range(profile.seeds)}

@@ -4,6 +4,7 @@ In: a manifest and the data root. Out: a `Report`. Layout first, then counts, ch
 own), and last every image and label map, opened by the same loader that a run uses.
 """
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ import pandas as pd
 from ssrobust_lib.data_command import DataCommandError, checksums
 from ssrobust_lib.data_command.download import gigabytes, mismatch
 from ssrobust_lib.data_command.fetch import fetched_files
+from ssrobust_lib.datasets.decoding import label_of
+from ssrobust_lib.datasets.left_out import sort_left_out, without_name
 from ssrobust_lib.datasets.loader import LOADERS, LayoutError, Source, UnreadableImageError, XRay
 from ssrobust_lib.datasets.parallel import ordered_map
 
@@ -122,7 +125,7 @@ def check_set(
 def _check_samples(manifest: "Manifest", root: Path, report: Report, subset: bool) -> pd.DataFrame | None:
     """List the set as a run would and compare its counts with the published ones."""
     from ssrobust_lib.datasets import index_samples
-    from ssrobust_lib.datasets.manifest import count_report
+    from ssrobust_lib.datasets.manifest import count_report, found_counts, is_own
 
     try:
         samples, left_out = index_samples(manifest, root)
@@ -137,11 +140,18 @@ def _check_samples(manifest: "Manifest", root: Path, report: Report, subset: boo
         report.lines.append(
             ("left out", f"{len(by_rule):,} by the rule of the loader {manifest.loader}; first {first}")
         )
+    if is_own(manifest):
+        named = {*samples["sample_id"], *left_out["sample_id"]}
+        lost = [case.sample for case in manifest.known_bad if f"{manifest.name}/{case.sample}" not in named]
+        report.notes += [f"the manifest's known_bad names {name!r}, which is no sample of the set" for name in lost]
     for row in lacking if not subset else ():
         report.problem("images", row["path"], row["reason"])
     counts = count_report(manifest, samples)
     told = [f"{row['found']:,} of {row['published']:,} {row['what']}" for row in counts]
-    report.lines.append(("counts", ", ".join(told) or f"{len(samples):,} images; none published"))
+    if not told:
+        told = [f"{n:,} {what}" for what, n in found_counts(samples).items() if n or what != "positive"]
+        told[-1] += "" if manifest.access == "own" else "; none published"
+    report.lines.append(("counts", ", ".join(told)))
     for row in counts:
         if row["found"] > row["published"] or (row["found"] < row["published"] and not subset):
             hint = "" if row["found"] > row["published"] else " (--subset if that is on purpose)"
@@ -149,33 +159,10 @@ def _check_samples(manifest: "Manifest", root: Path, report: Report, subset: boo
     return samples
 
 
-def sort_left_out(
-    manifest: "Manifest", root: Path, left_out: pd.DataFrame
-) -> tuple[list[dict[str, str]], list[dict[str, str]], list[dict[str, str]]]:
-    """Tell apart why samples are left out of a run.
-
-    Parameters
-    ----------
-    root : the set's folder
-    left_out : sample_id, path, reason (see `index_samples`)
-
-    Returns
-    -------
-    known_bad : the manifest says so
-    by_rule : the image is there, and the loader's rule passes it over
-    lacking : something of it is not there
-    """
-    bad = {f"{manifest.name}/{case.sample}" for case in manifest.known_bad}
-    selects = LOADERS[manifest.loader].leaves_out_by_rule
-    parts: tuple[list[dict[str, str]], ...] = ([], [], [])
-    for row in left_out[["sample_id", "path", "reason"]].astype(str).to_dict("records"):
-        ruled = selects and (root / row["path"]).exists()
-        parts[0 if row["sample_id"] in bad else 1 if ruled else 2].append({str(key): row[key] for key in row})
-    return parts[0], parts[1], parts[2]
-
-
 def _check_published(manifest: "Manifest", root: Path, report: Report) -> None:
     """Compare what the publisher gives checksums of with the files that are still here."""
+    if manifest.access == "own":
+        return
     fetched = fetched_files(root, manifest.name)
     here, before = [], []
     for file in manifest.files:
@@ -277,7 +264,7 @@ def _open_sample(row: dict[str, Any], source: Source) -> None:
             raise UnreadableImageError("pixels are NaN, infinite or outside [0, 1]")
         return
     if row["has_label"] and source.structures:
-        labels = loader.read_label(source.root, row, source.structures)
+        labels = label_of(row, source)
         if labels.shape != image.hu.shape:
             raise UnreadableImageError(f"the label map has {labels.shape} voxels, the scan {image.hu.shape}")
         if not labels.any():
@@ -295,22 +282,44 @@ def _bar(what: str, total: int, unit: str, shown: bool | None) -> Iterator[Any]:
         yield bar.update
 
 
-def report_text(report: Report, at_most: int = 20) -> str:
-    """A report for the terminal: a line for each part, then the problems, the first `at_most` one by one."""
-    lines = [f"{report.name}: {report.title}", f"  {'folder':<20}{report.folder}"]
-    lines += [f"  {what:<20}{told}" for what, told in report.lines]
-    lines += [f"  note: {note}" for note in _some(report.notes, at_most)]
+def report_text(report: Report, at_most: int = 20, width: int | None = None) -> str:
+    """A report for the terminal: a line for each part, then the problems, the first `at_most` one by one.
+
+    Parameters
+    ----------
+    at_most : problems, and notes, that are told one by one
+    width : columns at which long lines are broken; None leaves each in one line, for a file
+    """
+    lines = [f"{report.name}: {report.title}", f"  {'folder':<21}{report.folder}"]
+    for what, told in report.lines:
+        lines += _broken(f"  {what:<21}", told, width)
+    for note in _some(report.notes, at_most):
+        lines += _broken("  note: ", note, width)
     if report.problems:
         n = len(report.problems)
         lines.append(f"{n:,} problem{'s' if n > 1 else ''}:")
-        told = [": ".join(part for part in (problem["what"], problem["file"], problem["reason"]) if part)
-                for problem in report.problems]  # fmt: skip
-        lines += [f"  {line}" for line in _some(told, at_most)]
+        for told in _some([_in_words(problem) for problem in report.problems], at_most):
+            lines += _broken("  ", told, width, deeper=2)
         if n > at_most:
             lines.append("  (--report FILE.csv lists all of them)")
     elif report.finished:
         lines.append("no problem found")
     return "\n".join(lines)
+
+
+def _in_words(problem: dict[str, str]) -> str:
+    reason = without_name(problem["file"], problem["reason"])
+    return ": ".join(part for part in (problem["what"], problem["file"], reason) if part)
+
+
+def _broken(head: str, text: str, width: int | None, deeper: int = 0) -> list[str]:
+    """Text after a head, in one line, or broken at a width so that later lines begin below its first word."""
+    if width is None:
+        return [head + text]
+    later = " " * (len(head) + deeper)
+    return textwrap.wrap(
+        text, width, initial_indent=head, subsequent_indent=later, break_long_words=False, break_on_hyphens=False
+    ) or [head.rstrip()]
 
 
 def _some(lines: Sequence[str], at_most: int) -> list[str]:

@@ -96,8 +96,8 @@ def _entry(manifest: "Manifest", data_root: Path | None) -> Entry:
 
 def _state(manifest: "Manifest", data_root: Path | None, folder: Path) -> tuple[str, str, dict[str, int]]:
     """State, problem and counts of a set; reads tables and file names only."""
-    from ssrobust_lib.data_command.check import sort_left_out
     from ssrobust_lib.datasets import index_samples
+    from ssrobust_lib.datasets.left_out import sort_left_out
     from ssrobust_lib.datasets.loader import LayoutError
     from ssrobust_lib.datasets.manifest import count_report, locate
 
@@ -139,7 +139,7 @@ def inventory_text(entries: list[Entry], data_root: Path | None, width: int = 10
         for entry in group:
             state = f"{STATES[entry.state]:<12}  {_amount(entry):<18}  {entry.access:<12}"
             head = f"  {entry.name:<{name_width}}  {state}  "
-            lines += _hanging(head, _short(entry.licence), width)
+            lines.append(head + _short(entry.licence, max(12, width - len(head))))
             counted = entry.published.get("images") not in (None, entry.found.get("images"))
             if entry.state == "other" or (entry.state == "part" and not counted):
                 lines += _hanging(" " * (name_width + 4), entry.problem, width)
@@ -170,7 +170,7 @@ def _amount(entry: Entry) -> str:
     return f"{found:,} of {published:,}" if published and published != found else f"{found:,} images"
 
 
-def _short(text: str, at_most: int = 70) -> str:
+def _short(text: str, at_most: int) -> str:
     return textwrap.shorten(text, at_most, placeholder=" …")
 
 

@@ -72,6 +72,7 @@ def build_cache(
     with_labels: pd.Series | None = None,
     workers: int = 1,
     on_unreadable: Literal["report", "stop"] = "report",
+    lacking: pd.DataFrame | None = None,
     progress: bool | Told = True,
 ) -> pd.DataFrame:
     """Choose a study's images, and decode those that no study has asked for before.
@@ -88,6 +89,7 @@ def build_cache(
         the study; `has_label` if None
     workers : processes that decode; the result does not depend on their number
     on_unreadable : leave unreadable samples out and report them, or stop once all are known
+    lacking : sample_id, path, reason of what the sets speak of and do not hold; it stops a run as unreadable ones do
     progress : show a bar, or tell a function how many samples are done and of how many
 
     Returns
@@ -127,7 +129,9 @@ def build_cache(
             done += len(positions)
     folders = list(stores)
     stored, about = _stored(samples, contents, reasons, [folders.index(source) for source in of_sample], stores)
-    report = _report(samples, reasons, on_unreadable)
+    report = _report(samples, reasons)
+    if on_unreadable == "stop":
+        _stop_if_any(report if lacking is None else pd.concat([lacking, report], ignore_index=True), len(samples))
     record_files(folder, _files_of(contents, of_sample, stores), begun)
     write_cache(folder, samples, offered, stored, about, report, settings, sources, stores, Path(shared))
     return report
@@ -215,19 +219,27 @@ def _problems(samples: pd.DataFrame, reasons: Mapping[int, str]) -> pd.DataFrame
     return chosen.reset_index(drop=True)[list(PROBLEM_COLUMNS)]
 
 
-def _report(samples: pd.DataFrame, reasons: Mapping[int, str], on_unreadable: str) -> pd.DataFrame:
-    """Table of what is left out; raises where that is everything, or more than the policy allows."""
+def _report(samples: pd.DataFrame, reasons: Mapping[int, str]) -> pd.DataFrame:
+    """Table of what is left out; raises where that is everything."""
     report = _problems(samples, reasons)
-    shown = "; ".join(f"{row.sample_id} ({row.path}): {row.reason}" for row in report.head(_SHOWN).itertuples())
     if len(report) == len(samples):
-        raise CacheError(f"none of {len(samples)} images could be read ({shown}): is the set complete?")
-    if len(report) and on_unreadable == "stop":
+        raise CacheError(f"none of {len(samples)} images could be read ({_first_of(report)}): is the set complete?")
+    return report
+
+
+def _stop_if_any(report: pd.DataFrame, n: int) -> None:
+    """Raise `CacheError` if anything is missing or cannot be read; `n` images were looked at."""
+    if len(report):
         more = f"; and {len(report) - _SHOWN} more" if len(report) > _SHOWN else ""
         raise CacheError(
-            f"{len(report)} of {len(samples)} images cannot be read, and on_unreadable is stop: {shown}{more}. Mend or "
-            "remove them, or set on_unreadable to report to go on without them; what could be read is kept"
+            f"{len(report)} images are missing or cannot be read ({n} were looked at), and on_unreadable is stop: "
+            f"{_first_of(report)}{more}. Mend or remove them, or set on_unreadable to report to go on without them; "
+            "what could be read is kept"
         )
-    return report
+
+
+def _first_of(report: pd.DataFrame) -> str:
+    return "; ".join(f"{row.sample_id} ({row.path}): {row.reason}" for row in report.head(_SHOWN).itertuples())
 
 
 def prepare_set(

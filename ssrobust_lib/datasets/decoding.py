@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ssrobust_lib.datasets.content_hash import content_hash
+from ssrobust_lib.datasets.left_out import without_name
 from ssrobust_lib.datasets.loader import LOADERS, Row, Source, UnreadableImageError, Volume, XRay
 from ssrobust_lib.preprocessing import CTSettings, Grid, XRaySettings, preprocess_ct, preprocess_xray
 from ssrobust_lib.scan_voxels import ScanLabels, labels_by_cell
@@ -61,6 +62,23 @@ def decode_sample(row: Row, source: Source, settings: Settings) -> DecodedSample
     raise UnreadableImageError(f"the loader {source.loader} reads other images than the settings are for")
 
 
+def label_of(row: Row, source: Source) -> np.ndarray:
+    """A scan's label map; what is wrong with it names its own file, which is often called like the scan's.
+
+    Raises
+    ------
+    UnreadableImageError
+        The label map cannot be used.
+    """
+    try:
+        return LOADERS[source.loader].read_label(source.root, row, source.structures)
+    except UnreadableImageError as error:
+        file = row.get("label_file")
+        if not isinstance(file, str) or not file:
+            raise
+        raise UnreadableImageError(f"its label map {file}: {without_name(file, str(error))}") from error
+
+
 def _xray(image: XRay, settings: XRaySettings) -> DecodedSample:
     lower, upper = image.pixels.min(), image.pixels.max()
     if not (lower >= 0 and upper <= 1):  # nor where one of them is NaN
@@ -73,7 +91,7 @@ def _scan(image: Volume, row: Row, source: Source, settings: CTSettings) -> Deco
     labels, problem = None, ""
     if row["has_label"] and source.structures:
         try:
-            labels = LOADERS[source.loader].read_label(source.root, row, source.structures)
+            labels = label_of(row, source)
         except UnreadableImageError as error:  # the scan may still serve where no label is asked for
             problem = str(error)
         if labels is not None and labels.shape != image.hu.shape:

@@ -27,6 +27,7 @@ __all__ = [
     "Manifest",
     "ManifestError",
     "count_report",
+    "found_counts",
     "is_own",
     "load_manifest",
     "locate",
@@ -227,6 +228,16 @@ def _listing(folder: Path, n: int = 6) -> str:
     return (", ".join(names[:n]) or "nothing") + (f" and {len(names) - n} more" if len(names) > n else "")
 
 
+def found_counts(samples: Any) -> dict[str, int]:
+    """Images, patients, labelled and positive ones of a samples table."""
+    return {
+        "images": len(samples),
+        "patients": int(samples["patient_id"].nunique()),
+        "labelled": int(samples["has_label"].sum()),
+        "positive": int((samples["label"] == 1).sum()),
+    }
+
+
 def count_report(manifest: Manifest, samples: Any) -> list[dict[str, Any]]:
     """Set the published counts beside those found; a difference is for the reader to see, not an error.
 
@@ -238,12 +249,7 @@ def count_report(manifest: Manifest, samples: Any) -> list[dict[str, Any]]:
     -------
     one mapping per published count: set, what, published, found
     """
-    found = {
-        "images": len(samples),
-        "patients": int(samples["patient_id"].nunique()),
-        "labelled": int(samples["has_label"].sum()),
-        "positive": int((samples["label"] == 1).sum()),
-    }
+    found = found_counts(samples)
     return [
         {"set": manifest.name, "what": what, "published": published, "found": found[what]}
         for what, published in manifest.counts.items()

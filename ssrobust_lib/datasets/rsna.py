@@ -111,10 +111,29 @@ class RsnaLoader(Loader):
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Read a published CSV and make sure of its columns; raises `LayoutError` with what was expected and found."""
+    """Read a published CSV and make sure of its columns.
+
+    Parameters
+    ----------
+    path : the table
+    columns : those that must be there
+
+    Raises
+    ------
+    LayoutError
+        If the table is missing, empty, not UTF-8 or no CSV, or a column is not there.
+    """
     if not path.is_file():
         raise LayoutError(f"{path} is missing: the loader needs this table (see the set's manifest for the layout)")
-    table = pd.read_csv(path)
+    try:
+        table = pd.read_csv(path)
+    except UnicodeDecodeError as error:
+        raise LayoutError(f"{path}: not UTF-8 text: save the table as 'CSV UTF-8', or get it anew") from error
+    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+        reason = " ".join(str(error).split())
+        raise LayoutError(
+            f"{path}: expected a CSV with a header, got something else ({reason}): get it anew"
+        ) from error
     absent = [column for column in columns if column not in table]
     if absent:
         found = ", ".join(map(str, table.columns))
