@@ -125,6 +125,28 @@ def test_a_contact_sheet_of_xrays_is_written(data, tmp_path, capsys):
     assert min(size_of(target)) > 300
 
 
+@pytest.mark.parametrize(
+    ("options", "labels", "classes"),
+    [
+        ({}, "01", ("negative", "positive")),
+        ({"positive": "implant"}, ["plain", "implant"], ("not implant", "implant")),
+        ({"positive": "implant", "negative": "plain"}, ["plain", "implant"], ("plain", "implant")),
+        ({"positive": ["a", "b"], "negative": ["c", "d"]}, "ca", ("negative", "positive")),
+    ],
+)
+def test_labels_of_ones_own_are_called_as_the_manifest_calls_them(tmp_path, monkeypatch, options, labels, classes):
+    from ssrobust_lib import figures
+
+    write_pictures(tmp_path, ["a.png", "b.png"])
+    (tmp_path / "labels.csv").write_text(f"path,label\na.png,{labels[0]}\nb.png,{labels[1]}\n")
+    (tmp_path / "own.yaml").write_text(json.dumps({"loader": "classification_csv", "loader_options": options}))
+    asked = []
+    draw = figures.xray_sheet
+    monkeypatch.setattr(figures, "xray_sheet", lambda *a, **k: asked.append(k) or draw(*a, **k))
+    show_set(load_manifest(tmp_path / "own.yaml"), None, target=tmp_path / "sheet.png")
+    assert asked[0]["classes"] == classes
+
+
 def test_a_contact_sheet_of_scans_shows_their_structures(tmp_path):
     write_decathlon(tmp_path / "openkbp")
     manifest = load_manifest("openkbp").model_copy(update=OPENKBP)
@@ -214,6 +236,9 @@ def test_preprocessing_that_is_lacking_or_does_not_fit_is_refused():
     assert settings_for("ct", xrays, size=64, pixel_mm=2.0, window_hu=(0.0, 1.0)).slice_mm is None
     with pytest.raises(PrepareError, match="are for CT"):
         settings_for("xray", profile, pixel_mm=2.0)
+    for zero in ({"size": 0}, {"pixel_mm": 0.0}, {"slice_mm": 0.0}):  # not the profile's values in their place
+        with pytest.raises(PrepareError, match="got 0"):
+            settings_for("ct", profile, **zero)
     with pytest.raises(PrepareError, match="lower < upper"):
         settings_for("ct", profile, window_hu=(300.0, -100.0))
 
@@ -233,6 +258,7 @@ def test_prepare_hands_the_located_set_to_the_cache(data, monkeypatch, capsys):
     assert cli.run(["data", "prepare", "rsna", "--root", str(data), "--size", "32", "--workers", "3"]) == 0
     assert asked == [("rsna", data / "rsna", XRaySettings(32), 3)]
     said = capsys.readouterr().out
+    assert "rsna: 32 x 32 pixels\n" in said
     assert "cannot be decoded: p0.dcm: is empty" in said
     assert f"1 images cannot be decoded and are left out: {data}" in said
 

@@ -6,6 +6,8 @@ when it runs.
 
 import argparse
 import os
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +102,6 @@ def _manifest_and_root(chosen: argparse.Namespace) -> "tuple[Manifest, Path | No
 
 def _list(chosen: argparse.Namespace) -> None:
     import json
-    import shutil
 
     from ssrobust_lib.data_command.inventory import as_json, inventory, inventory_text
     from ssrobust_lib.datasets.manifest import load_manifest, manifests
@@ -111,7 +112,12 @@ def _list(chosen: argparse.Namespace) -> None:
     if chosen.json:
         print(json.dumps(as_json(entries, root), indent=1, ensure_ascii=False))
     else:
-        print(inventory_text(entries, root, width=max(80, min(shutil.get_terminal_size((100, 24)).columns, 120))))
+        print(inventory_text(entries, root, width=_columns()))
+
+
+def _columns() -> int:
+    """Width of the terminal, within what reads well."""
+    return max(80, min(shutil.get_terminal_size((100, 24)).columns, 120))
 
 
 def _check(chosen: argparse.Namespace) -> int:
@@ -122,7 +128,7 @@ def _check(chosen: argparse.Namespace) -> int:
         manifest, root, workers=chosen.workers, open_files=not chosen.quick, subset=chosen.subset, record=chosen.record,
         record_file=chosen.checksums,
     )  # fmt: skip
-    print(report_text(report))
+    print(report_text(report, width=_columns() if sys.stdout.isatty() else None))
     if chosen.report is not None:
         try:
             report.table().to_csv(chosen.report, index=False)
@@ -153,11 +159,12 @@ def _fetch(chosen: argparse.Namespace) -> None:
 
 def _show(chosen: argparse.Namespace) -> None:
     from ssrobust_lib.data_command.contact_sheet import show_set
+    from ssrobust_lib.datasets.left_out import without_name
 
     manifest, root = _manifest_and_root(chosen)
     shown = show_set(manifest, root, n=chosen.n, seed=chosen.seed, target=chosen.to)
     for path, reason in shown.skipped.items():
-        print(f"passed over: {path}: {reason}")
+        print(f"passed over: {path}: {without_name(path, reason)}")
     what = "scans" if manifest.kind == "ct" else "images"
     print(f"{len(shown.samples)} {what} of {manifest.name}: {shown.path}")
     print(f"terms: {manifest.terms}")
@@ -165,7 +172,8 @@ def _show(chosen: argparse.Namespace) -> None:
 
 def _prepare(chosen: argparse.Namespace) -> None:
     from ssrobust_lib.config import load_profile
-    from ssrobust_lib.data_command.prepare import prepare, settings_for
+    from ssrobust_lib.data_command.prepare import in_words, prepare, settings_for
+    from ssrobust_lib.datasets.left_out import without_name
 
     manifest, root = _manifest_and_root(chosen)
     settings = settings_for(
@@ -176,9 +184,11 @@ def _prepare(chosen: argparse.Namespace) -> None:
         slice_mm=chosen.slice_mm,
         window_hu=tuple(chosen.window) if chosen.window else None,
     )
-    print(f"{manifest.name}: {settings}")
+    print(f"{manifest.name}: {in_words(settings)}")
     folder, problems = prepare(manifest, root, settings, workers=chosen.workers)
     for row in problems.head(20).to_dict("records"):
-        print(f"cannot be decoded: {row['path']}: {row['reason']}")
+        print(f"cannot be decoded: {row['path']}: {without_name(row['path'], row['reason'])}")
+    if len(problems) > 20:
+        print(f"... and {len(problems) - 20:,} more: ssrobust data check {chosen.name} --report FILE.csv")
     more = f"; {len(problems):,} images cannot be decoded and are left out" if len(problems) else ""
     print(f"{manifest.name} is prepared{more}: {folder}")

@@ -117,9 +117,21 @@ def _xrays(
     labelled = any(label is not None for label in labels)
     figure = xray_sheet(
         images, dataset=_source(manifest), labels=labels if labelled else None, views=views if any(views) else None,
-        title=manifest.title,
+        title=manifest.title, classes=classes_of(manifest),
     )  # fmt: skip
     return figure, names
+
+
+def classes_of(manifest: "Manifest") -> tuple[str, str] | None:
+    """What labels 0 and 1 of X-rays of one's own mean, as the manifest calls them; None for published sets."""
+    if not LOADERS[manifest.loader].reads_own_images:
+        return None
+    options = manifest.loader_options
+    negative, positive = (options.get(name) for name in ("negative", "positive"))
+    return (
+        negative if isinstance(negative, str) else f"not {positive}" if isinstance(positive, str) else "negative",
+        positive if isinstance(positive, str) else "positive",
+    )
 
 
 def _scans(

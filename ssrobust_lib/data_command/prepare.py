@@ -6,7 +6,7 @@ images, which every run with the same preprocessing finds again, and what cannot
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ssrobust_lib.data_command import DataCommandError
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ssrobust_lib.config import Profile
     from ssrobust_lib.datasets.manifest import Manifest
     from ssrobust_lib.preprocessing import CTSettings, XRaySettings
+
+Value = TypeVar("Value")
 
 TASKS = {"xray": "pneumonia", "ct": "organs"}
 
@@ -50,17 +52,17 @@ def settings_for(
     from ssrobust_lib.preprocessing import CTSettings, XRaySettings
 
     data = profile.data.get(TASKS[kind])
-    size = size or (data.image_size if data else None)
+    size = _first(size, data.image_size if data else None)
     try:
         if kind == "xray":
-            if pixel_mm or slice_mm or window_hu:
+            if (pixel_mm, slice_mm, window_hu) != (None, None, None):
                 raise PrepareError("--pixel-mm, --slice-mm and --window are for CT; X-rays take --size alone")
             if size is None:
                 raise _lacking(profile, kind, "--size")
             return XRaySettings(size=size)
-        pixel_mm = pixel_mm or (data.pixel_mm if data else None)
-        slice_mm = slice_mm or (data.slice_mm if data else None)
-        window_hu = window_hu or (data.window_hu if data else None)
+        pixel_mm = _first(pixel_mm, data.pixel_mm if data else None)
+        slice_mm = _first(slice_mm, data.slice_mm if data else None)
+        window_hu = _first(window_hu, data.window_hu if data else None)
         if size is None or pixel_mm is None or window_hu is None:
             raise _lacking(profile, kind, "--size, --pixel-mm and --window")
         return CTSettings(size=size, pixel_mm=pixel_mm, slice_mm=slice_mm, window_hu=window_hu)
@@ -68,11 +70,32 @@ def settings_for(
         raise PrepareError(str(error)) from error
 
 
+def _first(given: Value | None, otherwise: Value | None) -> Value | None:
+    """What the command line gives, 0 included (which is refused, not passed over), or else the profile's."""
+    return otherwise if given is None else given
+
+
 def _lacking(profile: "Profile", kind: str, options: str) -> PrepareError:
     return PrepareError(
         f"the profile {profile.name!r} has no task {TASKS[kind]}, whose preprocessing {kind} images take: name another "
         f"with --profile, or give {options}"
     )
+
+
+def in_words(settings: "XRaySettings | CTSettings") -> str:
+    """A preprocessing with its units, for the terminal.
+
+    >>> from ssrobust_lib.preprocessing import CTSettings
+    >>> in_words(CTSettings(size=256, pixel_mm=1.5, slice_mm=3.0, window_hu=(-500.0, 500.0)))
+    '256 x 256 pixels of 1.5 mm, slices every 3 mm, -500 to 500 HU'
+    """
+    values = vars(settings)
+    words = f"{settings.size} x {settings.size} pixels"
+    if "pixel_mm" in values:
+        apart = "as scanned" if values["slice_mm"] is None else f"every {values['slice_mm']:g} mm"
+        low, high = values["window_hu"]
+        words += f" of {values['pixel_mm']:g} mm, slices {apart}, {low:g} to {high:g} HU"
+    return words
 
 
 def prepare(

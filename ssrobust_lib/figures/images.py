@@ -14,7 +14,7 @@ from .canvas import StudyFigure, legend_strip, message_figure, picture, styled
 from .sheets import Sheet
 from .style import INK, structure_colours, structure_title
 
-_LABEL_WORDS: dict[int | None, str] = {0: "no pneumonia", 1: "pneumonia"}
+_CLASSES = ("no pneumonia", "pneumonia")
 _LABEL_COLOURS: dict[int | None, str] = {0: "#00588c", 1: "#d55e00"}
 
 
@@ -92,6 +92,7 @@ def xray_sheet(
     views: Sequence[str | None] | None = None,
     columns: int = 4,
     title: str = "Chest X-rays",
+    classes: tuple[str, str] | None = None,
 ) -> StudyFigure:
     """Contact sheet of X-rays, each with its label (word and frame) and view below.
 
@@ -100,6 +101,7 @@ def xray_sheet(
     images : float (H, W) in [0, 1] each; sizes may differ.
     labels : 0, 1 or None (not labelled), one per image.
     views : 'PA', 'AP' or any other word, one per image.
+    classes : what labels 0 and 1 mean; no pneumonia and pneumonia if None.
 
     Raises
     ------
@@ -111,19 +113,20 @@ def xray_sheet(
             raise ValueError(f"expected one entry of {name} per image ({len(images)}), got {len(values)}")
     if len(images) == 0:
         return message_figure(title, dataset, "No image to show.")
+    classes = classes or _CLASSES
     sheet = Sheet()
     width = sheet.column_width(columns)
     boxes: list = []
     for start in range(0, len(images), columns):
         tallest = max(width * image.shape[0] / image.shape[1] for image in images[start : start + columns])
         boxes += sheet.row(columns, tallest, below=0.25 if (labels is not None or views is not None) else 0.0)
-    figure = sheet.figure(title, dataset, ["Thick frame: pneumonia." if labels is not None else None])
+    figure = sheet.figure(title, dataset, [f"Thick frame: {classes[1]}." if labels is not None else None])
     for turn, (box, image) in enumerate(zip(boxes, images, strict=False)):
         axes = sheet.place(box)
         picture(axes, np.asarray(image, dtype=np.float32))
         label = None if labels is None else labels[turn]
         label = None if label is None or label != label else int(label)
-        words = ([] if labels is None else [_LABEL_WORDS.get(label, "no label")]) + [
+        words = ([] if labels is None else ["no label" if label is None else classes[label]]) + [
             str(view) for view in ([] if views is None else [views[turn]]) if view
         ]
         axes.set_xlabel(", ".join(words), fontsize=10.5, color=_LABEL_COLOURS.get(label, INK))
