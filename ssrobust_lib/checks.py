@@ -26,8 +26,7 @@ def check_profile(profile: Profile) -> None:
     for task in profile.tasks:
         for name in profile.sets(task):
             _check_set(profile, name, task)
-        if profile.data[task].split == "given" and profile.data[task].set not in profile.phantoms:
-            _check_given_split(profile, task)
+        _check_listing(profile, task)
         _check_network(profile, task)
         for arm in profile.pretext_tasks:
             _check_pretext(profile, task, arm)
@@ -36,6 +35,7 @@ def check_profile(profile: Profile) -> None:
 
         check_leaks(profile)
     _check_calibration(profile)
+    _check_margins(profile)
     unused = [name for name in profile.phantoms if not any(name in profile.sets(task) for task in profile.tasks)]
     if unused:
         raise ProfileError(f"phantoms: {', '.join(unused)} is used by no task; remove it or name it in data")
@@ -63,17 +63,14 @@ def _check_set(profile: Profile, name: str, task: str) -> None:
     image_folder(profile, name)
 
 
-def _check_given_split(profile: Profile, task: str) -> None:
-    """Make the split from the set's listing alone, so that one that cannot be made is told before anything runs."""
-    from ssrobust_lib.cells.data import own_samples, split_own
-    from ssrobust_lib.datasets import index_samples
-    from ssrobust_lib.datasets.manifest import load_manifest
-    from ssrobust_lib.splits import check_no_patient_crosses
+def _check_listing(profile: Profile, task: str) -> None:
+    """Choose and split from the sets' listings alone, so that what cannot be done is told before anything runs.
 
-    data = profile.data[task]
-    listed = index_samples(load_manifest(data.set), image_folder(profile, data.set))[0]
-    samples = own_samples(listed, data)
-    check_no_patient_crosses(samples.assign(split=split_own(profile, task, samples)))
+    Tables that contradict themselves and values of `where` that no image has are among it.
+    """
+    from ssrobust_lib.cells.data import split_from_listing
+
+    split_from_listing(profile, task)
 
 
 def _check_network(profile: Profile, task: str) -> None:
@@ -134,6 +131,17 @@ def _check_calibration(profile: Profile) -> None:
             calibrate(lambda strength: 1.0, corruption, floor=rule.floor, max_evaluations=rule.max_evaluations)
         except ValueError as error:
             raise ProfileError(f"calibration: {error}") from error
+
+
+def _check_margins(profile: Profile) -> None:
+    """A margin of a misspelt metric would be missed only once everything is computed."""
+    from ssrobust_lib.metrics import CLASSIFICATION_METRICS, SEGMENTATION_METRICS
+
+    metrics = [*CLASSIFICATION_METRICS.names(), *SEGMENTATION_METRICS.names(), "missed"]
+    for name in profile.statistics.margins:
+        if name.removeprefix("external ").removesuffix(" gap") not in metrics:
+            known = [*metrics, *(f"external {metric}" for metric in metrics)]
+            raise ProfileError(f"statistics.margins: {unknown_name('metric', name, known)}")
 
 
 def _check_space(profile: Profile) -> None:

@@ -5,28 +5,23 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
-from layouts import write_canonical, write_decathlon, write_pictures
-from tiny_profile import tiny_profile, write_profile
+from layouts import write_canonical, write_decathlon
+from own_sets import PARTS, own_folder, own_profile
 
 from ssrobust_lib import sources
 from ssrobust_lib.checks import check_profile
 from ssrobust_lib.cli import main
 from ssrobust_lib.config import ProfileError, load_profile
 from ssrobust_lib.datasets import index_samples, structures_of
-from ssrobust_lib.datasets.cache import CacheError
 from ssrobust_lib.datasets.loader import LayoutError
 from ssrobust_lib.datasets.manifest import DataFolderError, ManifestError, load_manifest, locate
 from ssrobust_lib.given_split import as_external, at_home, split_given
 from ssrobust_lib.splits import PatientCrossesError, check_no_patient_crosses, labelled_subset, pretext_pool
 from ssrobust_lib.study import Study
-
-PARTS = {"train": 12, "val": 4, "test": 6, "unlabelled": 4, "external": 6}
 
 
 def given_samples(parts: dict[str, int] = PARTS) -> pd.DataFrame:
@@ -107,35 +102,6 @@ def test_images_given_as_external_are_the_other_centre_and_never_the_own() -> No
 
 
 # ---- manifests of one's own
-
-
-def own_folder(root: Path, parts: dict[str, int] = PARTS, **table: str) -> Path:
-    """X-rays with a table and a manifest beside it: as a user would lay them out."""
-    rows = ["file,finding,person,part"]
-    for part, patients in parts.items():
-        for k in range(patients):
-            finding = "" if part == "unlabelled" else ("opacity" if k % 2 else "clear")
-            rows.append(f"images/{part}{k}.png,{finding},{part}{k},{part}")
-    root.mkdir(parents=True, exist_ok=True)
-    write_pictures(root, [row.split(",")[0] for row in rows[1:]])
-    (root / "list.csv").write_text("\n".join(rows) + "\n")
-    options = {"table": "list.csv", "positive": "opacity"}
-    options["columns"] = {"path": "file", "label": "finding", "patient": "person", "split": "part"}
-    manifest = {"loader": "classification_csv", "loader_options": options}
-    (root / "ward.yaml").write_text(yaml.safe_dump(manifest))
-    return root
-
-
-def own_profile(folder: Path, **data: Any) -> Path:
-    """A profile beside the folder of a set of its own."""
-    sections = tiny_profile(name="own")
-    pneumonia = {"set": "xrays/ward.yaml", "split": "given", "label_fraction": 0.5, "image_size": 32, **data}
-    away = {"set": "xrays/ward.yaml", "name": "elsewhere"}
-    sections["data"] = {"pneumonia": {"external_sets": [away], **pneumonia}}
-    sections["phantoms"] = {}
-    for section in ("networks", "pretext", "finetune"):
-        sections[section] = {"pneumonia": sections[section]["pneumonia"]}
-    return write_profile(folder, sections)
 
 
 def test_a_manifest_of_ones_own_needs_little_more_than_its_loader(tmp_path: Path) -> None:
@@ -364,20 +330,6 @@ def test_a_faulty_table_is_a_layout_error(tmp_path: Path) -> None:
     manifest = load_manifest(file)
     with pytest.raises(LayoutError, match="no column 'finding' for the label; its columns are file, befund"):
         index_samples(manifest, locate(manifest, None))
-
-
-def test_a_file_that_is_not_there_stops_a_run_that_says_so(tmp_path: Path) -> None:
-    folder = own_folder(tmp_path / "xrays")
-    (folder / "images" / "train3.png").unlink()
-    for policy in ("report", "stop"):
-        study = Study(load_profile(own_profile(tmp_path, on_unreadable=policy)), runs=tmp_path / policy)
-        if policy == "report":
-            study.ensure(study.cells("01_data"))
-            left_out = study.table(study.cells("01_data")[0], "left_out")
-            assert left_out["path"].tolist() == ["images/train3.png"]
-            continue
-        with pytest.raises(CacheError, match=r"^1 images are missing .*images/train3.png.*no such file"):
-            study.ensure(study.cells("01_data"))
 
 
 def test_an_image_that_changed_in_place_is_noticed_by_a_finished_study(tmp_path: Path) -> None:

@@ -166,9 +166,11 @@ def _chosen(samples: pd.DataFrame, choice: SetChoice) -> pd.DataFrame:
             raise ProfileError(
                 f"where: {choice.set} has no column {column!r}; it has {', '.join(map(str, samples.columns))}"
             )
-        samples = samples[samples[column].astype(str).isin(values)]
+        there = samples[column].astype(str)
+        samples = samples[there.isin(values)]
         if samples.empty:
-            raise ProfileError(f"where: no image of {choice.set} has {column} in {values}")
+            found = ", ".join(map(repr, there.value_counts().index[:6]))
+            raise ProfileError(f"where: no image of {choice.set} has {column} in {values}; it has {found}")
     return samples.reset_index(drop=True)
 
 
@@ -180,11 +182,6 @@ def _in_part(samples: pd.DataFrame, part: str) -> pd.DataFrame:
         samples = as_external(samples)
         return samples[samples["has_label"]].assign(split="external").reset_index(drop=True)
     return samples[at_home(samples)].assign(split=pd.NA).reset_index(drop=True)
-
-
-def own_samples(samples: pd.DataFrame, data: TaskData) -> pd.DataFrame:
-    """Samples of a listed set that a task splits: those that its profile chooses, without those given as external."""
-    return _in_part(_chosen(samples, data), "own")
 
 
 def _unused(samples: pd.DataFrame, choice: SetChoice, data: TaskData) -> pd.DataFrame:
@@ -229,6 +226,33 @@ def split_own(profile: Profile, task: str, samples: pd.DataFrame) -> pd.Series:
         return SPLITS[data.split](samples, **options)
     except (ValueError, KeyError) as error:
         raise ProfileError(f"data.{task}: {error.args[0] if error.args else error}") from error
+
+
+def split_from_listing(profile: Profile, task: str) -> None:
+    """Choose, and split the task's own set, from the listings of the real sets alone; no image is opened.
+
+    Raises
+    ------
+    LayoutError, PatientCrossesError, ProfileError
+        As the task's cell would, which comes to know of unreadable and equal images as well.
+    """
+    try:
+        _settings(profile, task)
+    except ValueError as error:
+        raise ProfileError(f"data.{task}: {error}") from error
+    for choice, part in _choices(profile, task):
+        if choice.set in profile.phantoms:  # not written yet
+            continue
+        manifest = load_manifest(choice.set)
+        by_row = part == "own" and profile.data[task].split == "row"
+        options = LOADERS[manifest.loader].row_options if by_row else {}
+        listed = index_samples(manifest, image_folder(profile, choice.set), **options)[0]
+        samples = _in_part(_chosen(listed, choice), part)
+        if part != "own":
+            continue
+        samples = samples.assign(split=split_own(profile, task, samples))
+        if profile.data[task].split == "given":
+            check_no_patient_crosses(samples)
 
 
 def _kept_apart(profile: Profile, task: str, samples: pd.DataFrame, shared: pd.DataFrame) -> pd.DataFrame:
