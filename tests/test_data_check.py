@@ -330,3 +330,10 @@ def test_what_is_wrong_with_a_label_map_names_its_own_file(decathlon, tmp_path):
     ((file, reason),) = told(check_set(decathlon, tmp_path))
     assert file == "imagesTr/case_1.nii.gz"
     assert reason == "its label map labelsTr/case_1.nii.gz: the file is empty (0 bytes)"
+
+
+def test_a_layout_that_nobody_has_compared_says_so(rsna, tmp_path):
+    for verified, words in (("no: from the readme only", "from the readme only"), ("no", "nobody has read them")):
+        layout = rsna.layout.model_copy(update={"verified": verified})
+        report = check_set(rsna.model_copy(update={"layout": layout}), tmp_path, open_files=False)
+        assert line(report, "layout") == f"as expected (never compared with real files: {words})"

@@ -129,7 +129,8 @@ def as_json(entries: list[Entry], data_root: Path | None) -> dict[str, Any]:
 def inventory_text(entries: list[Entry], data_root: Path | None, width: int = 100) -> str:
     """The inventory for a terminal of `width` columns: a line per set, then how to get what is not here."""
     name_width = max(len(entry.name) for entry in entries)
-    heading = f"  {'':<{name_width}}  {'state':<12}  {'images':<18}  {'access':<12}  licence"
+    amount_width = max(len("images"), *(len(_amount(entry)) for entry in entries))
+    heading = f"  {'':<{name_width}}  {'state':<12}  {'images':<{amount_width}}  {'access':<12}  licence"
     lines = [f"data folder: {data_root}" if data_root else NO_ROOT, "", heading]
     for kind, title in KINDS.items():
         group = [entry for entry in entries if entry.kind == kind]
@@ -137,7 +138,7 @@ def inventory_text(entries: list[Entry], data_root: Path | None, width: int = 10
             continue
         lines += ["", title]
         for entry in group:
-            state = f"{STATES[entry.state]:<12}  {_amount(entry):<18}  {entry.access:<12}"
+            state = f"{STATES[entry.state]:<12}  {_amount(entry):<{amount_width}}  {entry.access:<12}"
             head = f"  {entry.name:<{name_width}}  {state}  "
             lines.append(head + _short(entry.licence, max(12, width - len(head))))
             counted = entry.published.get("images") not in (None, entry.found.get("images"))
