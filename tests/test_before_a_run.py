@@ -58,5 +58,5 @@ def test_a_file_that_is_not_there_stops_a_run_that_says_so(tmp_path: Path) -> No
             left_out = study.table(study.cells("01_data")[0], "left_out")
             assert left_out["path"].tolist() == ["images/train3.png"]
             continue
-        with pytest.raises(CacheError, match=r"^1 images are missing .*images/train3.png.*no such file"):
+        with pytest.raises(CacheError, match=r"^1 of 32 images are missing .*images/train3.png.*no such file"):
             study.ensure(study.cells("01_data"))

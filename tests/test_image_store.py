@@ -326,7 +326,9 @@ def test_a_killed_build_goes_on_where_it_was(tmp_path: Path, root: Path) -> None
 def test_policies_for_what_cannot_be_read(tmp_path: Path, root: Path, decoded: list) -> None:
     for name in KERMANY[:2]:
         (root / name).write_bytes(b"damaged")
-    with pytest.raises(CacheError, match=r"2 of 5 images cannot be read, and on_unreadable is stop: .*NORMAL2-IM-0115"):
+    with pytest.raises(
+        CacheError, match=r"2 of 5 images are missing or cannot be read, and on_unreadable is stop: .*NORMAL2-IM-0115"
+    ):
         build(root, tmp_path / "stopped", on_unreadable="stop")
     decoded.clear()
     problems = build(root, tmp_path / "reported")

@@ -131,7 +131,8 @@ def build_cache(
     stored, about = _stored(samples, contents, reasons, [folders.index(source) for source in of_sample], stores)
     report = _report(samples, reasons)
     if on_unreadable == "stop":
-        _stop_if_any(report if lacking is None else pd.concat([lacking, report], ignore_index=True), len(samples))
+        absent = report.head(0) if lacking is None else lacking
+        _stop_if_any(pd.concat([absent, report], ignore_index=True), len(samples) + len(absent))
     record_files(folder, _files_of(contents, of_sample, stores), begun)
     write_cache(folder, samples, offered, stored, about, report, settings, sources, stores, Path(shared))
     return report
@@ -228,11 +229,11 @@ def _report(samples: pd.DataFrame, reasons: Mapping[int, str]) -> pd.DataFrame:
 
 
 def _stop_if_any(report: pd.DataFrame, n: int) -> None:
-    """Raise `CacheError` if anything is missing or cannot be read; `n` images were looked at."""
+    """Raise `CacheError` if any of `n` images is missing or cannot be read."""
     if len(report):
         more = f"; and {len(report) - _SHOWN} more" if len(report) > _SHOWN else ""
         raise CacheError(
-            f"{len(report)} images are missing or cannot be read ({n} were looked at), and on_unreadable is stop: "
+            f"{len(report)} of {n} images are missing or cannot be read, and on_unreadable is stop: "
             f"{_first_of(report)}{more}. Mend or remove them, or set on_unreadable to report to go on without them; "
             "what could be read is kept"
         )
