@@ -91,9 +91,8 @@ class TaskData(SetChoice):
     `near_duplicates`: what is done with images of the training part and the pretext sets that show what an image of
     validation, test or another centre shows; `keep_out` lets nothing learn from them or from their patients, `report`
     only lists them (equal pixels, and patients on both sides of a published split, are kept out in any case).
-    `on_unreadable`: what becomes of a run when images cannot be read; it goes on without them and lists them
-    (`report`), or stops with the list once it knows all of them (`stop`). Files that a table names and that are not
-    there are listed under both: a folder may hold a part of its set on purpose.
+    `on_unreadable`: what becomes of a run when images are missing or cannot be read; it goes on without them and lists
+    them (`report`), or stops with the list once it knows all of them (`stop`).
     """
 
     split: Literal["patient", "published", "row", "given"] = "patient"
