@@ -201,7 +201,6 @@ def _reading(place: Path) -> list[dict[str, Any]]:
     image_files.create_files(folder, SIZE, with_labels=False)
     pixels = generator.integers(0, 2**15, (n, SIZE, SIZE), np.uint16).view(np.float16)
     image_files.write_at(folder / image_files.IMAGES, 0, pixels, SIZE)
-    # a study's images lie in two sets' files as well as in one
     images = StoredImages([folder / image_files.IMAGES], np.zeros(n), np.arange(n), SIZE)
     copies, gathers = [], []
     for _ in range(5):

@@ -31,6 +31,7 @@ class Entry:
     Attributes
     ----------
     name, title, kind, version, licence, terms, access, get, citation, verified : as in the manifest
+    read_before : whether the layout was checked against real files
     state : here, part, other, missing
     folder : where it is or would be; None without a data root
     problem : what is missing or wrong, '' where nothing is
@@ -56,6 +57,7 @@ class Entry:
     version: str
     citation: str
     verified: str
+    read_before: bool
 
 
 def inventory(sets: "Mapping[str, Manifest]", data_root: Path | None) -> list[Entry]:
@@ -91,6 +93,7 @@ def _entry(manifest: "Manifest", data_root: Path | None) -> Entry:
         version=manifest.version,
         citation=manifest.citation,
         verified=manifest.layout.verified,
+        read_before=manifest.layout.is_verified,
     )
 
 
@@ -144,7 +147,7 @@ def inventory_text(entries: list[Entry], data_root: Path | None, width: int = 10
             counted = entry.published.get("images") not in (None, entry.found.get("images"))
             if entry.state == "other" or (entry.state == "part" and not counted):
                 lines += _hanging(" " * (name_width + 4), entry.problem, width)
-    unverified = [entry.name for entry in entries if entry.state == "here" and entry.verified.startswith("no")]
+    unverified = [entry.name for entry in entries if entry.state == "here" and not entry.read_before]
     if unverified:
         lines += ["", *_hanging("", f"Layout never read from real files: {', '.join(unverified)}.", width)]
     lacking = [entry for entry in entries if entry.state != "here" and (entry.access, entry.state) != ("own", "part")]
