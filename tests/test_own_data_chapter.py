@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,8 +29,9 @@ def blocks() -> list[tuple[str, str]]:
 def run(command: str, project: Path) -> str:
     """Run one printed command in a copy of the project; fail with what it printed."""
     # the environment exists already: a test must not install anything
-    environment = {key: value for key, value in os.environ.items() if key != REAL_DATA}
-    environment |= {"MAKEFLAGS": "READY=", "PYTHONPATH": str(PROJECT)}
+    of_a_calling_make = ("MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")  # it would have its say about folders
+    environment = {key: value for key, value in os.environ.items() if key not in (REAL_DATA, *of_a_calling_make)}
+    environment |= {"MAKEFLAGS": "READY=", "PYTHONPATH": str(project)}
     done = subprocess.run(command, shell=True, cwd=project, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -51,11 +53,12 @@ def follow(project: Path, *, until: str | None = None) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What stands for a clone of the project: links to its files, and the environment that runs the tests."""
+    """What stands for a clone of the project: its files, so that results lie beside them, and this environment."""
     folder = tmp_path_factory.mktemp("project")
-    for path in PROJECT.iterdir():
-        if path.name not in (".venv", ".git", "runs", "my_study"):
-            (folder / path.name).symlink_to(path)
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(PROJECT / name, folder)
+    for name in ("ssrobust_lib", "workflow", "notebooks", "book", "profiles", "data_manifests"):
+        shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "_build"))
     (folder / ".venv").symlink_to(sys.prefix)
     return folder
 
