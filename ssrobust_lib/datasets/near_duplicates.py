@@ -51,7 +51,7 @@ _VARIANTS = tuple(product(_SCALES, _SHIFTS, _SHIFTS))
 _FINE = (0.96, 1.0, 1 / 0.96)
 _WORTH_ALIGNING = 0.8  # at 32 pixels over shifts alone: copies reach 0.83, nineteen of twenty others do not
 _FARTHEST = 0.1  # shift in step 2, fraction of the side
-_BLOCK = 256
+_BLOCK = 64  # images at once: what is aligned with the candidates of one block lies in memory
 _FLAT = 1e-3  # standard deviation of what is left of an image without content, such as a slice of air
 
 
@@ -73,6 +73,11 @@ class Selection:
 
     def __getitem__(self, key: slice | np.ndarray) -> np.ndarray:
         return self._images[self._positions[key]]
+
+    def release(self) -> None:
+        """Let go of what was read, where the images are mapped files (see `StoredImages.release`)."""
+        if isinstance(self._images, StoredImages):
+            self._images.release()
 
 
 Images = np.ndarray | StoredImages | Selection
@@ -140,6 +145,8 @@ def find_near_duplicates(
             near = correlation >= THRESHOLDS[side]
             rows = {"query": query[near] + start, "pool": candidate[near], "correlation": correlation[near]}
             found.append(pd.DataFrame(rows).assign(mirrored=mirror))
+        if isinstance(pool, (StoredImages, Selection)):
+            pool.release()
     table = pd.concat([empty.astype(types), *[part.astype(types) for part in found if len(part)]], ignore_index=True)
     best = table.sort_values("correlation", ascending=False, kind="stable").drop_duplicates(["query", "pool"])
     return best.sort_values(["query", "pool"], ignore_index=True)
@@ -157,6 +164,8 @@ def _blocks(images: Images) -> Iterator[tuple[int, np.ndarray]]:
     size = min(_BLOCK, max(1, 2**24 // images.shape[1] ** 2))
     for start in range(0, len(images), size):
         yield start, np.asarray(images[start : start + size], dtype=np.float32)
+        if isinstance(images, (StoredImages, Selection)):
+            images.release()  # pages of a mapped file count as this process's memory: a whole pool's would add up
 
 
 @cache
