@@ -115,7 +115,7 @@ FAULTS = [
     ((*GOOD, "c.png,sick,,test"), {}, "line 4: column 'person' is empty"),
     ((*GOOD, ",sick,3,test"), {}, "line 4: column 'file' is empty"),
     ((*GOOD, "./a.png,sick,3,test"), {}, r"1 rows repeat an image \('a\.png' in lines 2 and 4\)"),
-    ((*GOOD, "c.png,sick,1,test"), {}, r"1 patients stand in more than one split: '1' in train \(line 2\) and test"),
+    ((*GOOD, "c.png,sick,1,test"), {}, r"patients in more than one split \(1\): '1' in train \(line 2\) and test"),
     ((*GOOD, "c.png,,1,unlabelled", "d.png,sick,9,test", "e.png,,9,unlabelled"), {}, r"'9' in test .* and train"),
     ((*GOOD, "c.png,sick,3"), {}, "line 4: expected 4 cells as in the header, found 3"),
     ((*GOOD, 'c.png,"si"ck,3,train'), {}, "line 4: not a valid CSV"),

@@ -259,8 +259,8 @@ def test_prepare_hands_the_located_set_to_the_cache(data, monkeypatch, capsys):
     assert asked == [("rsna", data / "rsna", XRaySettings(32), 3)]
     said = capsys.readouterr().out
     assert "rsna: 32 x 32 pixels\n" in said
-    assert "cannot be decoded: p0.dcm: is empty" in said
-    assert f"1 images cannot be decoded and are left out: {data}" in said
+    assert "left out: p0.dcm: is empty" in said
+    assert f"rsna is prepared (missing or not decoded, and left out: 1): {data}" in said
 
 
 def test_images_of_ones_own_are_listed_checked_and_shown_by_the_path_of_their_manifest(tmp_path, monkeypatch, capsys):

@@ -90,6 +90,13 @@ def test_names_of_cases_and_patients_stay_as_they_are_written(tmp_path: Path, se
     assert samples["scanner"].tolist()[0] == "3" and samples["scanner"].isna().tolist() == [False, True]
 
 
+def test_a_case_of_the_table_that_is_no_scan_is_left_out_by_name(tmp_path: Path) -> None:
+    samples, left_out = LOADERS["decathlon"].survey(with_numbers(tmp_path, "case_id,scanner\n007,A\n010,B\n011,A\n"))
+    assert samples["sample_id"].tolist() == ["decathlon/007", "decathlon/010"]
+    assert left_out["sample_id"].tolist() == ["decathlon/011"]
+    assert left_out["reason"].tolist() == ["in cases.csv, but no scan of dataset.json or imagesUn is called so"]
+
+
 @pytest.mark.parametrize(
     ("cases", "message"),
     [

@@ -187,8 +187,8 @@ def _prepare(chosen: argparse.Namespace) -> None:
     print(f"{manifest.name}: {in_words(settings)}")
     folder, problems = prepare(manifest, root, settings, workers=chosen.workers)
     for row in problems.head(20).to_dict("records"):
-        print(f"cannot be decoded: {row['path']}: {without_name(row['path'], row['reason'])}")
+        print(f"left out: {row['path']}: {without_name(row['path'], row['reason'])}")
     if len(problems) > 20:
         print(f"... and {len(problems) - 20:,} more: ssrobust data check {chosen.name} --report FILE.csv")
-    more = f"; {len(problems):,} images cannot be decoded and are left out" if len(problems) else ""
+    more = f" (missing or not decoded, and left out: {len(problems):,})" if len(problems) else ""
     print(f"{manifest.name} is prepared{more}: {folder}")

@@ -1,7 +1,7 @@
 """`ssrobust data prepare`: decode and preprocess a whole set once, before a run needs it.
 
 In: a manifest, the data root, and a profile whose preprocessing is used. Out: the folder of the decoded
-images, which every run with the same preprocessing finds again, and what cannot be decoded.
+images, which every run with the same preprocessing finds again, and what is missing or cannot be decoded.
 """
 
 import sys
@@ -106,7 +106,7 @@ def prepare(
     Returns
     -------
     folder : where the decoded images are
-    problems : sample_id, path, reason of what cannot be decoded
+    problems : sample_id, path, reason of what is listed but not there, then of what cannot be decoded
 
     Raises
     ------
@@ -115,9 +115,15 @@ def prepare(
     CacheError
         If the preprocessing is not for the set's kind of images, or the cache cannot be written.
     """
+    import pandas as pd
+
+    from ssrobust_lib.datasets import index_samples
     from ssrobust_lib.datasets.cache import prepare_set, problems_of
+    from ssrobust_lib.datasets.left_out import sort_left_out
     from ssrobust_lib.datasets.manifest import locate
 
-    bar = sys.stderr.isatty()
-    folder = prepare_set(manifest, locate(manifest, data_root), settings, workers=workers, progress=bar)
-    return folder, problems_of(folder)
+    bar, root = sys.stderr.isatty(), locate(manifest, data_root)
+    _, _, lacking = sort_left_out(manifest, root, index_samples(manifest, root)[1])
+    folder = prepare_set(manifest, root, settings, workers=workers, progress=bar)
+    problems = problems_of(folder)
+    return folder, pd.concat([pd.DataFrame(lacking, columns=problems.columns), problems], ignore_index=True)

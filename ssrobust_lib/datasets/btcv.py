@@ -6,14 +6,11 @@ training scans. Section 3.1 of the paper, which uses the scans without their lab
 """
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ssrobust_lib.datasets.formats import read_nifti, read_nifti_label
-from ssrobust_lib.datasets.loader import LOADERS, Loader, Row, Volume, relative, renumber, require_label
+from ssrobust_lib.datasets.labelled_nifti import LabelledNiftiLoader
+from ssrobust_lib.datasets.loader import LOADERS, relative
 
 # organs that VISCERAL has, too, carry its names, so that the sets can be compared
 LABELS = {
@@ -35,11 +32,11 @@ _IMAGE = re.compile(r"img(?P<number>\d{4})\.nii(?P<gz>\.gz)?")
 SPLITS = {"training": "train", "testing": "test"}
 
 
-class BtcvLoader(Loader):
+class BtcvLoader(LabelledNiftiLoader):
     """Raw (unregistered) abdominal scans; the registered pairs that the release offers beside them are not read."""
 
     name = "btcv"
-    kind = "ct"
+    values = LABELS
 
     def list_images(self, root: Path, **options: Any) -> list[dict[str, Any]]:
         images = []
@@ -61,13 +58,6 @@ class BtcvLoader(Loader):
                 }
             )
         return images
-
-    def read_image(self, root: Path, row: Row) -> Volume:
-        return read_nifti(Path(root) / row["image"])
-
-    def read_label(self, root: Path, row: Row, structures: Sequence[str]) -> np.ndarray:
-        label = require_label(root, row)
-        return renumber(read_nifti_label(label, Path(root) / row["image"]), LABELS, structures)
 
 
 LOADERS.register("btcv")(BtcvLoader())

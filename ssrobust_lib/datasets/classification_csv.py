@@ -242,7 +242,7 @@ def _refuse_crossing_patients(table: Table, patients: Sequence[str], splits: Seq
             for patient, where in list(crossing.items())[:5]
         )
         raise LayoutError(
-            f"{table.path}: {len(crossing)} patients stand in more than one split: {shown}. A patient's images belong "
+            f"{table.path}: patients in more than one split ({len(crossing)}): {shown}. A patient's images belong "
             "on one side (unlabelled ones count as training): give all of them one split"
         )
 

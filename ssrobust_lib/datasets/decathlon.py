@@ -155,6 +155,13 @@ class DecathlonLoader(Loader):
             images.append(self._image(scan, False, metadata) | {"label_file": "", "left_out": None})
             if not (root / scan).is_file():
                 images[-1]["left_out"] = _absent([scan])
+        listed = {image["sample_id"] for image in images}
+        nowhere = f"in {CASES}, but no scan of {INDEX} or imagesUn is called so"
+        for case in metadata:
+            if case not in listed:
+                images.append(
+                    self._image(case, False, metadata) | {"image": CASES, "label_file": "", "left_out": nowhere}
+                )
         return images
 
     def _image(self, scan: str, has_label: bool, metadata: dict[str, dict[str, Any]]) -> dict[str, Any]:

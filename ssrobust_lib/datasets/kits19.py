@@ -9,24 +9,21 @@ structure of its own here.
 """
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ssrobust_lib.datasets.formats import read_nifti, read_nifti_label
-from ssrobust_lib.datasets.loader import LOADERS, Loader, Row, Volume, relative, renumber, require_label
+from ssrobust_lib.datasets.labelled_nifti import LabelledNiftiLoader
+from ssrobust_lib.datasets.loader import LOADERS, relative
 
 LABELS = {"kidney": 1, "tumour": 2}
 _CASE = re.compile(r"case_\d{5}")
 
 
-class Kits19Loader(Loader):
+class Kits19Loader(LabelledNiftiLoader):
     """KiTS19's repository after its own download script has run; cases 210 to 299 have no public segmentation."""
 
     name = "kits19"
-    kind = "ct"
+    values = LABELS
 
     def list_images(self, root: Path, **options: Any) -> list[dict[str, Any]]:
         folders = sorted(path for path in root.rglob("case_*") if _CASE.fullmatch(path.name) and path.is_dir())
@@ -45,13 +42,6 @@ class Kits19Loader(Loader):
                 }
             )
         return images
-
-    def read_image(self, root: Path, row: Row) -> Volume:
-        return read_nifti(Path(root) / row["image"])
-
-    def read_label(self, root: Path, row: Row, structures: Sequence[str]) -> np.ndarray:
-        label = require_label(root, row)
-        return renumber(read_nifti_label(label, Path(root) / row["image"]), LABELS, structures)
 
 
 LOADERS.register("kits19")(Kits19Loader())

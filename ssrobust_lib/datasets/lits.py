@@ -5,24 +5,21 @@ batches of the release are unpacked. Out: one sample per scan; labels liver and 
 """
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ssrobust_lib.datasets.formats import read_nifti, read_nifti_label
-from ssrobust_lib.datasets.loader import LOADERS, Loader, Row, Volume, is_visible, relative, renumber, require_label
+from ssrobust_lib.datasets.labelled_nifti import LabelledNiftiLoader
+from ssrobust_lib.datasets.loader import LOADERS, is_visible, relative
 
 LABELS = {"liver": 1, "tumour": 2}
 _FILE = re.compile(r"(?P<kind>volume|segmentation|test-volume)-(?P<number>\d+)\.nii(?:\.gz)?")
 
 
-class LitsLoader(Loader):
+class LitsLoader(LabelledNiftiLoader):
     """LiTS training and test scans; the test scans have no public labels."""
 
     name = "lits"
-    kind = "ct"
+    values = LABELS
 
     def list_images(self, root: Path, **options: Any) -> list[dict[str, Any]]:
         found = [
@@ -49,13 +46,6 @@ class LitsLoader(Loader):
                 }
             )
         return images
-
-    def read_image(self, root: Path, row: Row) -> Volume:
-        return read_nifti(Path(root) / row["image"])
-
-    def read_label(self, root: Path, row: Row, structures: Sequence[str]) -> np.ndarray:
-        label = require_label(root, row)
-        return renumber(read_nifti_label(label, Path(root) / row["image"]), LABELS, structures)
 
 
 LOADERS.register("lits")(LitsLoader())
