@@ -1,8 +1,9 @@
 """Images that a learning part shares with an evaluation part: equal to the pixel, or the same exposure stored anew.
 
 In: the samples of a task with their split, and its images as the cache holds them. Out: one row per pair of a sample
-that is learned from (train, pretext) and one that is scored (val, test, external), across all sets of the task. The
-data cell runs it once; under the policy ``keep_out`` nothing learns from such a sample or from its patient.
+that is learned from (train, pretext) and one that is scored (val, test, external), across all sets of the task, and
+per pair of validation, which chooses severities, and test or external. The data cell runs it once; under the policy
+``keep_out`` nothing learns from such a sample or from its patient, and nothing is chosen by it.
 """
 
 import numpy as np
@@ -26,10 +27,12 @@ the mirror image of the other."""
 
 IDENTICAL, NEAR = "identical", "near-duplicate"
 _LEARNING = ("train", "pretext")
+_CHOOSING = "val"
+_FINAL = tuple(part for part in EVALUATION_SPLITS if part != _CHOOSING)
 
 
 def shared_images(samples: pd.DataFrame, images: np.ndarray | StoredImages, rows: pd.DataFrame) -> pd.DataFrame:
-    """Find every sample of train and pretext that shows what a sample of val, test or external shows.
+    """Find every sample of train and pretext that shows what a sample of val, test or external shows, and of val.
 
     Images of one patient are compared by their pixels' hash alone, since the split has to do with them anyway; so are
     all images where they are smaller than the check can tell apart (32 pixels).
@@ -44,7 +47,7 @@ def shared_images(samples: pd.DataFrame, images: np.ndarray | StoredImages, rows
     -------
     DataFrame with `COLUMNS`, identical pairs first.
     """
-    learning = samples[samples["split"].isin(_LEARNING)]
+    learning = samples[samples["split"].isin((*_LEARNING, _CHOOSING))]
     scored = samples[samples["split"].isin(EVALUATION_SPLITS)]
     pairs = [_identical(learning, scored)]
     if images.shape[1] >= min(THRESHOLDS) and len(learning) and len(scored):
@@ -55,6 +58,7 @@ def shared_images(samples: pd.DataFrame, images: np.ndarray | StoredImages, rows
     of_learning = learning.set_index("sample_id")[["set", "split"]]
     of_scored = scored.set_index("sample_id")[["set", "split"]].add_prefix("evaluated_")
     found = found.join(of_learning, on="sample_id").join(of_scored, on="evaluated_id")
+    found = found[(found["split"] != _CHOOSING) | (found["evaluated_split"] != _CHOOSING)]
     order = ["kind", "set", "sample_id", "evaluated_id"]
     return found.sort_values(order, ignore_index=True)[list(COLUMNS)]
 
@@ -62,16 +66,19 @@ def shared_images(samples: pd.DataFrame, images: np.ndarray | StoredImages, rows
 def keep_out(samples: pd.DataFrame, shared: pd.DataFrame) -> pd.Series:
     """Whether a sample must not be learned from: its patient is scored, or images of its patient are among the shared.
 
-    A split by patient leaves no patient on both sides; a publisher's own may (Kermany's does).
+    The same holds for what severities are chosen by (val) and what the results are taken from (test, external). A split
+    by patient leaves no patient on both sides; a publisher's own may (Kermany's does).
 
     Returns
     -------
-    Series of bool named kept_out, index of `samples`; false for what is scored.
+    Series of bool named kept_out, index of `samples`; false for test and external.
     """
-    groups = groups_of(samples)
-    touched = set(groups[samples["sample_id"].isin(set(shared["sample_id"]))])
-    touched |= set(groups[samples["split"].isin(EVALUATION_SPLITS)])
-    return (groups.isin(touched) & samples["split"].isin(_LEARNING)).rename("kept_out")
+    groups, split = groups_of(samples), samples["split"]
+    alike = groups.isin(set(groups[samples["sample_id"].isin(set(shared["sample_id"]))]))
+    scored = groups.isin(set(groups[split.isin(EVALUATION_SPLITS)]))
+    final = groups.isin(set(groups[split.isin(_FINAL)]))
+    away = (split.isin(_LEARNING) & (alike | scored)) | ((split == _CHOOSING) & (alike | final))
+    return away.rename("kept_out")
 
 
 def _identical(learning: pd.DataFrame, scored: pd.DataFrame) -> pd.DataFrame:

@@ -32,13 +32,16 @@ def reading_shared(shared: pd.DataFrame, samples: pd.DataFrame, data: TaskData, 
     kinds = shared.groupby("kind")["sample_id"].nunique()
     identical, near = int(kinds.get(IDENTICAL, 0)), int(kinds.get(NEAR, 0))
     if identical or near:
-        found = f"**{counted(identical, 'sample')} learned from {_are(identical)} identical to an evaluated one, "
+        found = (
+            f"**{counted(identical, 'sample')} learned or chosen from {_are(identical)} identical to an evaluated one, "
+        )
         found += f"{counted(near, 'sample')} nearly so.** "
         out = int(samples["kept_out"].sum())
         if data.split == "row":
             found += "They are learned from all the same: that is what a split of rows does."
         elif out and data.near_duplicates == "keep_out":
-            found += f"{counted(out, 'sample')} of these patients {_are(out)} kept out of labels and pretext pools."
+            away = "labels, pretext pools and validation"
+            found += f"{counted(out, 'sample')} of these patients {_are(out)} kept out of {away}."
         else:
             found += "The profile asks only to report near-duplicates."
             if out:

@@ -9,7 +9,7 @@ from test_near_duplicates import cropped, scan, scenes, small
 
 from ssrobust_lib import data_report, readings_splits
 from ssrobust_lib.cells import data as data_cell
-from ssrobust_lib.config import TaskData
+from ssrobust_lib.config import ProfileError, TaskData
 from ssrobust_lib.overlap import COLUMNS, keep_out, shared_images
 from ssrobust_lib.splits import labelled_subset, pretext_pool
 
@@ -121,12 +121,28 @@ def test_nothing_to_compare_gives_an_empty_table():
     assert not keep_out(samples, shared).any()
 
 
+def test_nothing_is_chosen_by_an_image_that_is_tested(xrays):
+    """i5 (val) shows what i6 (test) shows: severities would be fitted to a test image."""
+    samples, images, rows = xrays
+    images[5] = images[1]
+    shared = shared_images(samples, images, rows)
+    assert ["i5", "i6"] in shared[["sample_id", "evaluated_id"]].to_numpy().tolist()
+    assert not ((shared["split"] == "val") & (shared["evaluated_split"] == "val")).any()
+    assert keep_out(samples, shared).tolist() == [False, True, True, False, True, True, False, False]
+    on_both_sides = samples.assign(patient_id=samples["patient_id"].replace("p5", "p7"))  # p7 is external
+    # i4 has the pixels of i7
+    assert keep_out(on_both_sides, shared.head(0)).tolist() == [*[False] * 4, True, True, False, False]
+    profile = SimpleNamespace(data={"pneumonia": XRAYS})
+    with pytest.raises(ProfileError, match="every validation image is of a patient who is tested"):
+        data_cell._kept_apart(profile, "pneumonia", samples, shared)
+
+
 def test_the_reading_says_what_was_found_and_what_was_done(xrays):
     samples, images, rows = xrays
     shared = shared_images(samples, images, rows)
     samples["kept_out"] = keep_out(samples, shared)
     text = readings_splits.reading_shared(shared, samples, XRAYS, "pneumonia").data
-    assert "1 sample learned from is identical" in text and "3 samples of these patients are kept out" in text
+    assert "1 sample learned or chosen from is identical" in text and "3 samples of these patients are kept out" in text
     reported = readings_splits.reading_shared(shared, samples.assign(kept_out=False), XRAYS, "pneumonia").data
     assert "only to report" in reported and "kept out" not in reported
     by_row = XRAYS.model_copy(update={"split": "row"})

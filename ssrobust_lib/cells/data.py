@@ -69,7 +69,9 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
     samples = _split(profile, task, samples, cache.rows)
     shared = shared_images(samples, cache.images, cache.rows)
     samples = _kept_apart(profile, task, samples, shared)
-    rows = cache.rows.drop(columns="split").merge(samples[["sample_id", "split"]], on="sample_id", how="left")
+    rows = cache.rows.drop(columns="split").merge(
+        samples[["sample_id", "split", "kept_out"]], on="sample_id", how="left"
+    )
     store.write_table(cache_folder / "rows.parquet", rows)
     store.write_table(folder / "samples.parquet", samples)
     # once each, also where a set serves as two parts
@@ -265,6 +267,12 @@ def _kept_apart(profile: Profile, task: str, samples: pd.DataFrame, shared: pd.D
     # patients on both sides of a published split are no matter of likeness: nothing learns from them in any case
     away = keep_out(samples, shared if data.near_duplicates == "keep_out" else shared.head(0))
     samples = samples.assign(kept_out=away)
+    chosen_by = samples["split"] == "val"
+    if (away | ~chosen_by).all():
+        raise ProfileError(
+            f"data.{task}: every validation image is of a patient who is tested, or like one that is: nothing is left "
+            "to choose severities by; give the set another split"
+        )
     if data.near_duplicates == "keep_out":
         sides = samples["split"].replace("pretext", "train")  # to learn twice from one image is no leak
         check_no_patient_crosses(samples.assign(split=sides)[~away])

@@ -35,7 +35,7 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
     draw = rng(profile.study_seed, "pretext images", task, arm, seed)
     train_rows = with_content(cache.images, np.flatnonzero(cache.rows["sample_id"].isin(pool)))
     train_rows = _some(train_rows, pretext.images, draw)
-    held_out = with_content(cache.images, np.flatnonzero(cache.rows["split"] == "val"))
+    held_out = with_content(cache.images, np.flatnonzero((cache.rows["split"] == "val") & ~cache.rows["kept_out"]))
     held_out = _some(held_out, HELD_OUT, rng(profile.study_seed, "held-out puzzles", task))
     resuming = Resuming(folder)
     with progress(cell.id, 1, study.folder) as shown:

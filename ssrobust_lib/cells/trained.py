@@ -43,8 +43,8 @@ def constants(study: "Study", task: str) -> dict[str, Any]:
 
 
 def positions(cache: "Cache", *, split: str | None = None, data_set: str | None = None) -> np.ndarray:
-    """Rows of the cache, int64, that belong to a split or a set, labelled ones only."""
-    chosen = cache.rows["has_label"].astype(bool)
+    """Rows of the cache, int64, that belong to a split or a set: labelled ones, and none that is kept out."""
+    chosen = cache.rows["has_label"].astype(bool) & ~cache.rows["kept_out"].astype(bool)
     if split is not None:
         chosen &= cache.rows["split"] == split
     if data_set is not None:
