@@ -135,9 +135,9 @@ def _check_calibration(profile: Profile) -> None:
 
 def _check_margins(profile: Profile) -> None:
     """A margin of a misspelt metric would be missed only once everything is computed."""
-    from ssrobust_lib.metrics import CLASSIFICATION_METRICS, SEGMENTATION_METRICS
+    from ssrobust_lib.metrics import CLASSIFICATION_METRICS, SEGMENTATION_METRICS, SURFACE_METRICS
 
-    metrics = [*CLASSIFICATION_METRICS.names(), *SEGMENTATION_METRICS.names(), "missed"]
+    metrics = [*CLASSIFICATION_METRICS.names(), *SEGMENTATION_METRICS.names(), *SURFACE_METRICS, "missed"]
     for name in profile.statistics.margins:
         if name.removeprefix("external ").removesuffix(" gap") not in metrics:
             known = [*metrics, *(f"external {metric}" for metric in metrics)]

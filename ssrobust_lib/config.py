@@ -153,15 +153,27 @@ class Calibration(_Section):
     max_evaluations: PositiveInt = 10
 
 
+class Surface(_Section):
+    """For which severities (0: clean) HD95 and surface Dice are taken, and the tolerance of the latter in mm."""
+
+    severities: tuple[Annotated[int, Field(ge=0, le=5)], ...] = (0, 3)
+    tolerance_mm: PositiveFloat = 3.0
+
+
 class Evaluation(_Section):
     """How test images are scored.
 
     `tumour` says what a tumour's voxels are where another centre's set marks them (KiTS19): with `both`, an organ is
     scored with them and, in a row of its own, without; `counted` scores them as organ alone, `apart` as background.
+    `precision` of the networks: `auto` takes bfloat16 where the processor has it and where, on the first images, it
+    changes at most the share `largest_change` of the decisions; `bf16` takes it in any case.
     """
 
     batch_size: PositiveInt = 64
     tumour: Literal["both", "counted", "apart"] = "both"
+    precision: Literal["auto", "float32", "bf16"] = "float32"
+    largest_change: Annotated[float, Field(ge=0, lt=1)] = 0.001
+    surface: Surface = Surface()
 
 
 class Leaks(_Section):

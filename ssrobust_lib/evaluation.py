@@ -1,39 +1,69 @@
 """Score trained networks on clean and corrupted images (paper, sections 3.2 to 3.4).
 
 Enters: networks of all arms and seeds, an image cache, the rows of it to score. Leaves: long tables with one row per
-network, severity and image (classification) or per network, severity, scan and structure (segmentation), and for the
-calibration one score per network.
+network, severity and image (classification) or per network, severity, scan and structure (segmentation), see
+`ssrobust_lib.predictions`; and for the calibration one score per network.
 
-An image is corrupted once for all networks. Images stream through in batches, scans one by one with their voxels
-counted on the way, so memory does not grow with the set.
+An image is read once, corrupted once for each severity, and shown to all networks. Images stream through in batches,
+scans one by one with their voxels counted on the way, and the pages of the cache are given back, so memory does not
+grow with the set. What is measured of a batch or a scan at one severity is a piece; finished pieces may be kept aside,
+and an evaluation that finds them goes on behind them.
+
+Corrupted pixels do not depend on the batch. A network's output does, to rounding: processors sum in another order for
+another number of images. The same batch size gives the same bits.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
 
 from ssrobust_lib.calibration import CALIBRATION
-from ssrobust_lib.corruptions import CORRUPTIONS
+from ssrobust_lib.conditions import Positions, checked_positions, conditions_of
+from ssrobust_lib.feature_distances import CleanFeatures
 from ssrobust_lib.inference import (
-    CLEAN,
     Condition,
     ImageCache,
     Networks,
     Runner,
     batches,
+    corrupt_images,
     corrupted_images,
     network_input,
+    release_pages,
+    stored_images,
 )
-from ssrobust_lib.metrics import accuracy, dice_per_scan
-from ssrobust_lib.voxel_counts import Structures
-from ssrobust_lib.voxel_tables import voxel_tables
+from ssrobust_lib.metrics import accuracy, dice
+from ssrobust_lib.precision import Precision, classes_of, labels_of, measured_runner
+from ssrobust_lib.predictions import classification_table, segmentation_table
+from ssrobust_lib.scan_scores import feature_change, read_scan, scans_of, score_scan
+from ssrobust_lib.surface_distances import SurfaceSettings
+from ssrobust_lib.voxel_counts import Structures, check_structures
 
-HIGHEST_SEVERITY = 5
+LARGEST_CHANGE = 0.001  # share of decisions that bfloat16 may change
 
 Progress = Callable[[int, int], object]
-Positions = Sequence[int] | np.ndarray
+Pieces = MutableMapping[str, dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What an evaluation leaves.
+
+    Attributes
+    ----------
+    predictions : DataFrame, see `ssrobust_lib.predictions`
+    device : where the networks ran
+    precision : in which, and why
+    surface_seconds : time spent on the distances between surfaces
+    """
+
+    predictions: pd.DataFrame
+    device: torch.device
+    precision: Precision
+    surface_seconds: float = 0.0
 
 
 def evaluate_classification(
@@ -49,8 +79,12 @@ def evaluate_classification(
     batch_size: int = 64,
     device: str | torch.device = "cpu",
     precision: str = "float32",
+    largest_change: float = LARGEST_CHANGE,
+    clean_features: CleanFeatures | None = None,
+    keep_features: np.ndarray | None = None,
+    pieces: Pieces | None = None,
     progress: Progress | None = None,
-) -> pd.DataFrame:
+) -> Evaluated:
     """Score every image with every network at every severity.
 
     Parameters
@@ -71,16 +105,20 @@ def evaluate_classification(
         Copied into the table.
     batch_size : int
         Corrupted pixels do not depend on it.
-    device, precision : str
-        As for `Runner`.
+    device : as for `devices.choose_device`
+    precision, largest_change : as for `precision.choose_measured`
+    clean_features : features of the same rows in the same networks, uncorrupted
+        Without them, how far the features moved is NaN.
+    keep_features : float32 (networks, n, C)
+        Filled with the images' features; for clean images.
+    pieces : {name: arrays}
+        Finished pieces of this very evaluation are taken from it, new ones put in.
     progress : callable (done, total), optional
-        Called after each batch with the images done, over all severities.
+        Called after each batch and severity with the images done, over all severities.
 
     Returns
     -------
-    DataFrame with the columns task, init, seed, set, corruption, severity, sample_id, patient_id, label (int8; Int8
-    where some are missing), score (float32, probability of the positive class). All severities of one network together,
-    networks in the order given.
+    Evaluated
 
     Raises
     ------
@@ -89,39 +127,41 @@ def evaluate_classification(
     ValueError
         Where a severity, a strength, a position or a network's output is not as stated.
     """
-    positions = _checked_positions(rows, cache)
-    conditions = _conditions(corruption, strengths, study_seed)
-    runner = Runner(device, precision)
+    positions = checked_positions(rows, cache)
+    conditions = conditions_of(corruption, strengths, study_seed)
+    if clean_features is not None:
+        clean_features.check(len(networks), len(positions))
+    runner, chosen = measured_runner(
+        networks, cache, positions, normalise, list(conditions.values()), labels_of,
+        device=device, asked=precision, bound=largest_change, by_slice=False,
+    )  # fmt: skip
     report = _counted(progress, len(positions) * len(strengths))
-    scores = {
-        severity: _probabilities(
-            runner, networks, cache, positions, normalise, condition, batch_size=batch_size, report=report
+    pieces = {} if pieces is None else pieces
+    parts = list(batches(len(positions), batch_size))
+    with runner.ready(networks, features=True):
+        for part in parts:
+            todo = {s: c for s, c in conditions.items() if f"{s}/{part.start}" not in pieces}
+            images = stored_images(cache, positions[part], runner.device) if todo else None
+            of_image = cache.rows.iloc[positions[part]]
+            for severity, condition in conditions.items():
+                if severity in todo and images is not None:
+                    seen = corrupt_images(images, of_image, condition, by_slice=False, device=runner.device)
+                    inputs = network_input(seen, normalise)
+                    found = _score_batch(runner, networks, inputs, part, condition, clean_features, keep_features)
+                    pieces[f"{severity}/{part.start}"] = found
+                report(part.stop - part.start)
+            release_pages(cache)
+    measured = {
+        name: np.stack(
+            [np.concatenate([pieces[f"{s}/{p.start}"][name] for p in parts], axis=1) for s in conditions], axis=1
         )
-        for severity, condition in conditions.items()
+        for name in ("scores", "features")
     }
-    of_image = cache.rows.iloc[positions]
-    labels = of_image["label"].astype("Int8").reset_index(drop=True)
-    if not labels.isna().any():
-        labels = labels.astype("int8")
-    tables = [
-        pd.DataFrame(
-            {
-                "task": task,
-                "init": init,
-                "seed": seed,
-                "set": of_image["set"].to_numpy(),
-                "corruption": corruption,
-                "severity": severity,
-                "sample_id": of_image["sample_id"].to_numpy(),
-                "patient_id": of_image["patient_id"].to_numpy(),
-                "label": labels,
-                "score": scores[severity][init, seed],
-            }
-        )
-        for init, seed in networks
-        for severity in strengths
-    ]
-    return pd.concat(tables, ignore_index=True)
+    table = classification_table(
+        cache.rows.iloc[positions], list(networks), list(strengths), measured["scores"], measured["features"],
+        task=task, corruption=corruption,
+    )  # fmt: skip
+    return Evaluated(table, runner.device, chosen)
 
 
 def evaluate_segmentation(
@@ -138,9 +178,14 @@ def evaluate_segmentation(
     batch_size: int = 16,
     device: str | torch.device = "cpu",
     precision: str = "float32",
+    largest_change: float = LARGEST_CHANGE,
+    surfaces: SurfaceSettings | None = None,
+    clean_features: CleanFeatures | None = None,
+    keep_features: np.ndarray | None = None,
+    pieces: Pieces | None = None,
     progress: Progress | None = None,
-) -> pd.DataFrame:
-    """Count labelled, predicted and overlapping voxels of each structure on whole scans, and their Dice.
+) -> Evaluated:
+    """Count labelled, predicted, overlapping and misplaced voxels of each structure on whole scans.
 
     Parameters
     ----------
@@ -149,15 +194,16 @@ def evaluate_segmentation(
         Several classes or values are merged into one structure. A set labelled like the training set has
         {'liver': ([1], [1]), ...}; the KiTS set, where 1 is kidney and 2 tumour, has {'kidney': ([13, 14], [1, 2])}
         with the tumour counted as kidney, and ([13, 14], [1]) without.
-    cache, rows, normalise, corruption, strengths, study_seed, task, batch_size, device, precision, progress
+    surfaces : for which severities the distances between surfaces are taken as well; they need a cache that knows the
+        size of a voxel
+    cache, rows, normalise, corruption, strengths, study_seed, task, batch_size, device, precision, largest_change,
+    clean_features, keep_features, pieces, progress
         As in `evaluate_classification`. The rows must hold all slices of a scan: its score is that of the volume, at
         the scan's own resolution where the cache knows its voxels.
 
     Returns
     -------
-    DataFrame with the columns task, init, seed, set, corruption, severity, sample_id, patient_id, structure, dice
-    (float64, NaN where label and prediction are both empty), voxels_label, voxels_predicted, voxels_overlap (int64).
-    All severities of one network together, networks in the order given.
+    Evaluated
 
     Raises
     ------
@@ -166,27 +212,47 @@ def evaluate_segmentation(
     ValueError
         As in `evaluate_classification`, and where the cache has no masks or a structure no class or label value.
     """
-    positions = _checked_positions(rows, cache)
-    conditions = _conditions(corruption, strengths, study_seed)
-    runner = Runner(device, precision)
+    positions = checked_positions(rows, cache)
+    conditions = conditions_of(corruption, strengths, study_seed)
+    check_structures(structures)
+    if clean_features is not None:
+        clean_features.check(len(networks), len(positions))
+    runner, chosen = measured_runner(
+        networks, cache, positions, normalise, list(conditions.values()), classes_of,
+        device=device, asked=precision, bound=largest_change, by_slice=True,
+    )  # fmt: skip
+    counting = _counting_device(runner)
     report = _counted(progress, len(positions) * len(strengths))
-    tables = {
-        severity: voxel_tables(
-            runner, networks, cache, positions, normalise, structures, condition, batch_size=batch_size, report=report
+    pieces = {} if pieces is None else pieces
+    scans = list(scans_of(cache.rows.iloc[positions]))
+    with runner.ready(networks, features=True):
+        for number, places in enumerate(scans):
+            todo = {s: c for s, c in conditions.items() if f"{s}/{number}" not in pieces}
+            if len(todo) < len(conditions):
+                report(len(places) * (len(conditions) - len(todo)))
+            if not todo:
+                continue
+            scan = read_scan(cache, positions, places, counting)
+            for severity, condition in todo.items():
+                pieces[f"{severity}/{number}"] = score_scan(
+                    runner, networks, scan, normalise, structures, condition,
+                    batch_size=batch_size, counting=counting, clean_features=clean_features,
+                    keep_features=keep_features, report=report,
+                    surfaces=surfaces if surfaces is not None and severity in surfaces.severities else None,
+                )  # fmt: skip
+            release_pages(cache)
+    measured = {
+        name: np.stack(
+            [np.stack([pieces[f"{s}/{k}"][name] for k in range(len(scans))], axis=1) for s in conditions], axis=1
         )
-        for severity, condition in conditions.items()
+        for name in ("voxels", "surfaces", "features")
     }
-    parts = []
-    for init, seed in networks:
-        for severity in strengths:
-            part = tables[severity][init, seed]
-            part.insert(0, "task", task)
-            part.insert(1, "init", init)
-            part.insert(2, "seed", seed)
-            part.insert(4, "corruption", corruption)
-            part.insert(5, "severity", severity)
-            parts.append(part)
-    return pd.concat(parts, ignore_index=True)
+    samples = cache.rows.iloc[positions[[places[0] for places in scans]]]
+    table = segmentation_table(
+        samples, list(structures), list(networks), list(strengths), measured, task=task, corruption=corruption
+    )
+    seconds = sum(float(pieces[f"{s}/{k}"]["seconds"]) for s in conditions for k in range(len(scans)))
+    return Evaluated(table, runner.device, chosen, seconds)
 
 
 def classification_score(
@@ -210,15 +276,21 @@ def classification_score(
     -------
     {(init, seed): accuracy}
     """
-    positions = _checked_positions(rows, cache)
+    positions = checked_positions(rows, cache)
     labels = cache.rows["label"].iloc[positions]
     if labels.isna().any():
         raise ValueError(f"{int(labels.isna().sum())} of {len(labels)} images have no label: score labelled ones only")
     condition = Condition(corruption, strength, CALIBRATION, study_seed)
-    scores = _probabilities(
-        Runner(device, precision), networks, cache, positions, normalise, condition, batch_size=batch_size
-    )
-    return {name: accuracy(labels.to_numpy(dtype=int), values) for name, values in scores.items()}
+    runner, parts = Runner(device, precision), []
+    with runner.ready(networks):
+        for part in batches(len(positions), batch_size):
+            images = corrupted_images(cache, positions[part], condition, by_slice=False, device=runner.device)
+            inputs = network_input(images, normalise)
+            parts.append(_score_batch(runner, networks, inputs, part, condition, None, None)["scores"])
+            release_pages(cache)
+    scores = np.concatenate(parts, axis=1)  # (networks, n)
+    truth = labels.to_numpy(dtype=int)
+    return {name: accuracy(truth, values) for name, values in zip(networks, scores, strict=True)}
 
 
 def segmentation_score(
@@ -244,38 +316,57 @@ def segmentation_score(
     -------
     {(init, seed): mean Dice}
     """
-    positions = _checked_positions(rows, cache)
+    positions = checked_positions(rows, cache)
     condition = Condition(corruption, strength, CALIBRATION, study_seed)
-    tables = voxel_tables(
-        Runner(device, precision), networks, cache, positions, normalise, structures, condition, batch_size=batch_size
-    )
-    scores = {name: dice_per_scan(table)["dice"] for name, table in tables.items()}
-    if any(len(values) == 0 for values in scores.values()):
+    check_structures(structures)
+    runner = Runner(device, precision)
+    counting = _counting_device(runner)
+    counts = []
+    with runner.ready(networks):
+        for places in scans_of(cache.rows.iloc[positions]):
+            found = score_scan(
+                runner, networks, read_scan(cache, positions, places, counting), normalise, structures, condition,
+                batch_size=batch_size, counting=counting,
+            )  # fmt: skip
+            counts.append(found["voxels"])
+            release_pages(cache)
+    voxels = np.stack(counts, axis=1)  # (networks, scans, structures, counts)
+    present = voxels[0, :, :, 0] > 0  # (scans, structures)
+    if not present.any():
         raise ValueError(f"no scan has a label of {', '.join(structures)}: choose labelled scans for the score")
-    return {name: float(values.mean()) for name, values in scores.items()}
+    values = np.where(present, dice(voxels[..., 0], voxels[..., 1], voxels[..., 2]), 0.0).sum(axis=2)
+    labelled = present.any(axis=1)
+    means = (values[:, labelled] / present.sum(axis=1)[labelled]).mean(axis=1)
+    return {name: float(mean) for name, mean in zip(networks, means, strict=True)}
 
 
-def _probabilities(
+def _score_batch(
     runner: Runner,
     networks: Networks,
-    cache: ImageCache,
-    positions: np.ndarray,
-    normalise: tuple[float, float],
+    inputs: torch.Tensor,
+    part: slice,
     condition: Condition,
-    *,
-    batch_size: int,
-    report: Callable[[int], None] = lambda n: None,
-) -> dict[tuple[str, int], np.ndarray]:
-    """Probabilities float32 (n,) of every network under one condition."""
-    scores = {name: np.empty(len(positions), np.float32) for name in networks}
-    with runner.ready(networks):
-        for part in batches(len(positions), batch_size):
-            images = corrupted_images(cache, positions[part], condition, by_slice=False, device=runner.device)
-            inputs = network_input(images, normalise)
-            for name, network in networks.items():
-                scores[name][part] = runner.probabilities(network, inputs).cpu().numpy()
-            report(len(images))
-    return scores
+    clean_features: CleanFeatures | None,
+    keep_features: np.ndarray | None,
+) -> dict[str, np.ndarray]:
+    """Probabilities float32 (networks, B) of a batch, and how far its features moved, float64 (networks, B, 2)."""
+    scores = np.empty((len(networks), len(inputs)), np.float32)
+    moved = np.full((len(networks), len(inputs), 2), np.nan)
+    places = np.arange(part.start, part.stop)
+    for k, network in enumerate(networks.values()):
+        scores[k] = runner.probabilities(network, inputs).cpu().numpy()
+        features = runner.features()
+        if features is None:
+            continue
+        if keep_features is not None:
+            keep_features[k, places] = features
+        moved[k] = feature_change(features, k, places, condition, clean_features)
+    return {"scores": scores, "features": moved}
+
+
+def _counting_device(runner: Runner) -> torch.device:
+    """Where voxels are counted: Apple's GPU has no float64, which exact sums need."""
+    return torch.device("cpu") if runner.device.type == "mps" else runner.device
 
 
 def _counted(progress: Progress | None, total: int) -> Callable[[int], None]:
@@ -289,38 +380,3 @@ def _counted(progress: Progress | None, total: int) -> Callable[[int], None]:
             progress(done, total)
 
     return report
-
-
-def _checked_positions(rows: Positions, cache: ImageCache) -> np.ndarray:
-    positions = np.asarray(rows)
-    n = len(cache.rows)
-    if positions.ndim != 1 or len(positions) == 0 or not np.issubdtype(positions.dtype, np.integer):
-        raise ValueError(
-            f"rows: expected positions in the cache, integers of shape (n,) with n > 0, got {positions.dtype} "
-            f"{positions.shape}; np.flatnonzero turns a selection into positions"
-        )
-    if positions.min() < 0 or positions.max() >= n:
-        raise ValueError(f"rows: expected positions in 0..{n - 1}, got {positions.min()}..{positions.max()}")
-    return positions
-
-
-def _conditions(corruption: str, strengths: Mapping[int, float], study_seed: int) -> dict[int, Condition]:
-    """Check the severities of a corruption and give each its condition."""
-    if corruption == CLEAN:
-        if dict(strengths) != {0: 0.0}:
-            raise ValueError(f"clean images have severity 0 and strength 0: expected {{0: 0.0}}, got {dict(strengths)}")
-    else:
-        strongest = CORRUPTIONS[corruption].strongest
-        wrong = [severity for severity in strengths if severity not in range(1, HIGHEST_SEVERITY + 1)]
-        if wrong or not strengths:
-            raise ValueError(
-                f"strengths of {corruption}: expected severities 1 to {HIGHEST_SEVERITY} (0 is 'clean'), "
-                f"got {list(strengths)}"
-            )
-        beyond = {severity: value for severity, value in strengths.items() if not 0 <= value <= strongest}
-        if beyond:
-            raise ValueError(f"strengths of {corruption}: expected 0 to {strongest:g}, got {beyond}; calibrate again")
-    return {
-        int(severity): Condition(corruption, float(strength), int(severity), study_seed)
-        for severity, strength in strengths.items()
-    }

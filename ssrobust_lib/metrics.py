@@ -1,17 +1,18 @@
-"""Metrics of the paper: accuracy and AUROC for classification, Dice for segmentation (sections 3.2 to 3.4).
+"""Metrics: the paper's accuracy, AUROC and Dice (sections 3.2 to 3.4), and what is reported beside them.
 
 Enters: labels and scores of one network on one set, or voxel counts of one structure in one scan. Leaves: a number, or
 an array of one value per patient or structure. Plain NumPy: tables of millions of predictions are scored without
-tensors, and tests hold every value against torchmetrics and MONAI.
+tensors, and tests hold every value against scikit-learn, torchmetrics and MONAI. What is undefined is NaN, never 0.
 
 `CLASSIFICATION_METRICS`: (labels int (N,) of 0 and 1, scores float (N,) in [0, 1]) -> float.
 `SEGMENTATION_METRICS`: (voxels_label, voxels_predicted, voxels_overlap: int arrays) -> float64 array of that shape.
+`SURFACE_METRICS`: names of the columns that `ssrobust_lib.surface_distances` measures.
+`LOWER_IS_BETTER`: those among all of these that are errors, distances or shares of failures.
 """
 
 from collections.abc import Callable
 
 import numpy as np
-import pandas as pd
 
 from ssrobust_lib.auroc import placements
 from ssrobust_lib.registry import Registry
@@ -21,7 +22,13 @@ SEGMENTATION_METRICS: Registry[Callable[[np.ndarray, np.ndarray, np.ndarray], np
     "segmentation metric"
 )
 
+SURFACE_METRICS = ("surface_dice", "hd95_mm")
+LOWER_IS_BETTER = frozenset(
+    {"brier", "ece", "hd95_mm", "missed", "hd95_undefined", "flipped", "mirrored", "feature_distance"}
+)
+
 THRESHOLD = 0.5
+CALIBRATION_BINS = 15  # of the expected calibration error, as Guo et al. (2017)
 
 
 def correct(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -80,14 +87,59 @@ def auroc_components(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return placements(scores, labels)
 
 
+@CLASSIFICATION_METRICS.register("average_precision")
+def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Area under the precision-recall curve as a sum of steps, sum over thresholds of (R_n - R_{n-1}) P_n.
+
+    The thresholds are the distinct scores; nothing is interpolated (as scikit-learn and torchmetrics). A score that
+    tells nothing reaches the share of positive images. NaN where a class is missing.
+    """
+    labels, scores = _checked(labels, scores)
+    if labels.all() or not labels.any():
+        return float("nan")
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.diff(scores[order]) != 0, True)  # of the images that share a score
+    hits = np.cumsum(labels[order])[last]
+    precision = hits / (np.flatnonzero(last) + 1)
+    return float(np.sum(np.diff(hits, prepend=0) * precision) / hits[-1])
+
+
+@CLASSIFICATION_METRICS.register("brier")
+def brier(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Brier score: mean squared difference of probability and label, in [0, 1], lower is better; NaN without images.
+
+    The form for two classes with one probability (Brier's own sum over both classes is twice as large).
+    """
+    labels, scores = _checked(labels, scores)
+    return float(np.mean((scores - labels) ** 2)) if len(labels) else float("nan")
+
+
+@CLASSIFICATION_METRICS.register("ece")
+def expected_calibration_error(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Expected calibration error of the probability of the positive class, in [0, 1], lower is better.
+
+    The images are put into 15 bins of equal width by their probability; the result is the mean over images of
+    |share of positive images - mean probability| of their bin (Naeini et al. 2015; `CALIBRATION_BINS`). A bin holds its
+    lower edge, the last one both. With few images a perfect network is above 0, since bins are small. NaN without
+    images.
+    """
+    labels, scores = _checked(labels, scores)
+    if not len(labels):
+        return float("nan")
+    if scores.min() < 0 or scores.max() > 1:
+        raise ValueError(f"scores: expected probabilities, got {scores.min():g} to {scores.max():g}")
+    bins = np.minimum((scores * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    return float(np.abs(np.bincount(bins, weights=labels - scores)).sum() / len(labels))
+
+
 @SEGMENTATION_METRICS.register("dice")
 def dice(voxels_label: np.ndarray, voxels_predicted: np.ndarray, voxels_overlap: np.ndarray) -> np.ndarray:
     """Dice score 2 |label and prediction| / (|label| + |prediction|) from voxel counts of whole scans.
 
     - Label and prediction empty: NaN, there is nothing to score.
     - Label present, nothing predicted: 0, the structure was missed.
-    - Label empty, something predicted: 0. The row stays in the table as a false alarm; the mean of a scan
-      (`dice_per_scan`) runs over the structures that its label has, and so leaves it out.
+    - Label empty, something predicted: 0. The row stays in the table as a false alarm; the mean of a scan runs over
+      the structures that its label has, and so leaves it out.
 
     Parameters
     ----------
@@ -112,27 +164,6 @@ def dice(voxels_label: np.ndarray, voxels_predicted: np.ndarray, voxels_overlap:
         )
     total = label + predicted
     return np.divide(2.0 * overlap, total, out=np.full(total.shape, np.nan), where=total > 0)
-
-
-def dice_per_scan(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Average Dice over the structures that a scan's label has: the paper's score of a scan.
-
-    Parameters
-    ----------
-    predictions : table with one row per scan and structure
-        Columns `structure`, `dice`, `voxels_label`, `voxels_predicted`, `voxels_overlap`; all others identify the scan
-        and its condition (task, init, seed, set, corruption, severity, sample_id, patient_id).
-
-    Returns
-    -------
-    DataFrame, one row per scan and condition in order of first appearance: the identifying columns, `dice` and
-    `n_structures`. A scan without any labelled structure has no row.
-    """
-    of_structure = ["structure", "dice", "voxels_label", "voxels_predicted", "voxels_overlap"]
-    identity = [column for column in predictions.columns if column not in of_structure]
-    present = predictions[predictions["voxels_label"] > 0]
-    grouped = present.groupby(identity, sort=False, observed=True, dropna=False)["dice"]
-    return grouped.agg(dice="mean", n_structures="size").reset_index()
 
 
 def _checked(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

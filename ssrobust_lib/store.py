@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 RECORD = "cell.json"
@@ -185,6 +186,41 @@ def write_arrays(path: Path, arrays: Any) -> None:
     )
     arrays_by_name: dict[str, Any] = {name: np.asarray(array) for name, array in named.items()}
     np.savez_compressed(path, **arrays_by_name)
+
+
+def array_file(path: Path, shape: tuple[int, ...], dtype: str) -> "np.ndarray":
+    """Open a .npy file of this shape and type to be filled in place; one that was begun keeps what it holds.
+
+    Its room on the disk is taken at once: an array mapped over a full disk would kill the process that fills it.
+    """
+    import numpy as np
+
+    try:
+        begun = np.lib.format.open_memmap(path, mode="r+")
+        if begun.shape == shape and begun.dtype == np.dtype(dtype):
+            return begun
+    except (OSError, ValueError):  # not there, or its header was not finished
+        pass
+    with open(path, "wb") as file:
+        header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.flush()
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, file.tell() + int(np.prod(shape)) * np.dtype(dtype).itemsize)
+        else:
+            file.truncate(file.tell() + int(np.prod(shape)) * np.dtype(dtype).itemsize)
+    return np.lib.format.open_memmap(path, mode="r+")
+
+
+def map_array(path: Path) -> "np.ndarray":
+    """Map a .npy file of a finished cell, read-only."""
+    import numpy as np
+
+    if not path.is_file():
+        raise StoreError(
+            f"{path} is missing: its cell is not finished or was damaged; delete {path.parent} and run again"
+        )
+    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def read_arrays(path: Path) -> dict[str, Any]:

@@ -109,9 +109,10 @@ class Study:
             own = profile.data[task].label
             calibration = Cell("05_calibration", {"task": task}, self._calibration_settings(task), base)
             cells.append(calibration)
-            evaluations.append(self._evaluation_cell("04_clean_eval", task, own, "clean", base))
+            clean = self._evaluation_cell("04_clean_eval", task, own, "clean", base)
+            evaluations.append(clean)
             for corruption in profile.corruptions:
-                needs = (*base, calibration)
+                needs = (*base, calibration, clean)  # features are compared with those of the clean images
                 evaluations.append(self._evaluation_cell("05_corruption_eval", task, own, corruption, needs))
             for external in profile.data[task].external_sets:
                 evaluations.append(self._evaluation_cell("06_kits_generalization", task, external.label, "clean", base))
@@ -175,7 +176,7 @@ class Study:
             "network": profile.networks["pneumonia"].model_dump(),
             "pretext": {arm: profile.pretext["pneumonia"][arm].options for arm in profile.pretext_tasks},
             "leaks": profile.leaks.model_dump(exclude={"seeds"}),
-            "evaluation": profile.evaluation.model_dump(),
+            "evaluation": profile.evaluation.model_dump(include={"batch_size"}),
             "devices": profile.devices,
             "threads": profile.threads,
         }
@@ -210,16 +211,17 @@ class Study:
             "study_seed": profile.study_seed,
             "corruptions": list(profile.corruptions),
             "calibration": profile.calibration.model_dump(),
-            "evaluation": profile.evaluation.model_dump(),
+            "evaluation": profile.evaluation.model_dump(include={"batch_size"}),
             "threads": profile.threads,
         }
 
     def _evaluation_cell(self, step: str, task: str, data_set: str, corruption: str, needs: tuple[Cell, ...]) -> Cell:
         profile = self.profile
         of = {"task": task, "set": data_set} | ({"corruption": corruption} if corruption != "clean" else {})
+        of_scans = {"tumour", "surface"}  # what these say shapes no result on X-rays
         settings = {
             "study_seed": profile.study_seed,
-            "evaluation": profile.evaluation.model_dump(),
+            "evaluation": profile.evaluation.model_dump(exclude=of_scans if task == "pneumonia" else None),
             "threads": profile.threads,
         }
         return Cell(step, of, settings, needs)

@@ -1,30 +1,30 @@
 """Voxel counts of structures: from predicted classes and label values to label, prediction and overlap.
 
 Enters: predictions and label values of a scan's slices, at the network's resolution or at the scan's own. Leaves: how
-many voxels a structure has in the label, in the prediction and in both, and its Dice (paper, sections 3.2 to 3.4). A
-structure may merge several classes and several label values, so that a network is scored on a set that is labelled in
-another way (KiTS: kidney and tumour).
+many voxels a structure has in the label, in the prediction and in both (paper, sections 3.2 to 3.4), and how many of
+its labelled voxels were given to another structure (section 3.3: labels flipped "between different structures") or to
+its mirror image, such as the left kidney for the right one. A structure may merge several classes and several label
+values, so that a network is scored on a set that is labelled in another way (KiTS: kidney and tumour).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 import torch
 
-from ssrobust_lib.metrics import dice
 from ssrobust_lib.preprocessing import Grid
 from ssrobust_lib.scan_voxels import ScanLabels, voxels_per_cell
 
 N_LABEL_VALUES = 256
+COUNTS = ("voxels_label", "voxels_predicted", "voxels_overlap", "voxels_flipped", "voxels_mirrored")
+NO_MIRROR = -1  # voxels_mirrored of a structure without a mirror image, until a table says that it is missing
 
 Structures = Mapping[str, tuple[Sequence[int], Sequence[int]]]  # name -> (predicted classes, label values)
 
 
-def joint_counts(labels: torch.Tensor, logits: torch.Tensor) -> np.ndarray:
-    """Count voxels by label value and predicted class: int64 (256, K) from labels (B, H, W) and logits (B, K, H, W)."""
-    n_classes = logits.shape[1]
-    pairs = labels * n_classes + logits.argmax(dim=1)  # (B, H, W)
+def joint_counts(labels: torch.Tensor, predicted: torch.Tensor, n_classes: int) -> np.ndarray:
+    """Count voxels by label value and predicted class: int64 (256, K) from two maps int64 (B, H, W) and K."""
+    pairs = labels * n_classes + predicted  # (B, H, W)
     counts = torch.bincount(pairs.flatten(), minlength=N_LABEL_VALUES * n_classes)
     return counts.view(N_LABEL_VALUES, n_classes).cpu().numpy()
 
@@ -92,8 +92,28 @@ class ScanCounter:
         return self._weights[1]
 
 
-def structure_voxels(joint: np.ndarray, structures: Structures) -> pd.DataFrame:
-    """Read the voxel counts and the Dice of structures from the joint counts of one scan.
+def mirror_images(names: Iterable[str]) -> dict[str, str]:
+    """Pair structures whose names differ by their side: right_kidney and left_kidney, kidney_right and kidney_left.
+
+    Returns
+    -------
+    {name: name of its mirror image}; structures without one are left out
+    """
+    known = set(names)
+    pairs = {}
+    for name in known:
+        for side, other in (("right", "left"), ("left", "right")):
+            parts = name.split("_")
+            for place in (0, -1):
+                if len(parts) > 1 and parts[place] == side:
+                    mirrored = "_".join([other, *parts[1:]] if place == 0 else [*parts[:-1], other])
+                    if mirrored in known:
+                        pairs[name] = mirrored
+    return pairs
+
+
+def structure_counts(joint: np.ndarray, structures: Structures) -> np.ndarray:
+    """Read the voxel counts of structures from the joint counts of one scan.
 
     Parameters
     ----------
@@ -104,7 +124,9 @@ def structure_voxels(joint: np.ndarray, structures: Structures) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame with structure, dice, voxels_label, voxels_predicted, voxels_overlap, one row per structure.
+    int64 (structures, 5), the columns of `COUNTS`: voxels of the label, of the prediction and of both; voxels of the
+    label that are predicted as any structure but this one (neither it nor background), and as its mirror image (-1 for
+    a structure that has none).
     """
     n_values, n_classes = joint.shape
     predicted = np.zeros((n_classes, len(structures)), dtype=np.int64)  # membership of classes in structures
@@ -112,17 +134,15 @@ def structure_voxels(joint: np.ndarray, structures: Structures) -> pd.DataFrame:
     for column, (classes, values) in enumerate(structures.values()):
         predicted[[k for k in classes if k < n_classes], column] = 1
         labelled[list(values), column] = 1
-    voxels_label = joint.sum(axis=1) @ labelled
-    voxels_predicted = joint.sum(axis=0) @ predicted
-    voxels_overlap = np.einsum("vs,vk,ks->s", labelled, joint, predicted, optimize=True)
-    return pd.DataFrame(
-        {
-            "structure": list(structures),
-            "dice": dice(voxels_label, voxels_predicted, voxels_overlap),
-            "voxels_label": voxels_label,
-            "voxels_predicted": voxels_predicted,
-            "voxels_overlap": voxels_overlap,
-        }
+    found = labelled.T @ joint  # (structures, classes): what the voxels of a label became
+    overlap = (found * predicted.T).sum(axis=1)
+    mirrored = np.full(len(structures), NO_MIRROR, dtype=np.int64)
+    names = list(structures)
+    for name, other in mirror_images(names).items():
+        mirrored[names.index(name)] = found[names.index(name)] @ predicted[:, names.index(other)]
+    return np.stack(
+        [found.sum(axis=1), joint.sum(axis=0) @ predicted, overlap, found[:, 1:].sum(axis=1) - overlap, mirrored],
+        axis=1,
     )
 
 

@@ -21,10 +21,10 @@ from ssrobust_lib.cells.trained import shared_structures
 from ssrobust_lib.comparisons import COLUMNS
 from ssrobust_lib.config import ProfileError
 from ssrobust_lib.datasets import LOADERS
+from ssrobust_lib.predictions import CLASSIFICATION_COLUMNS, SEGMENTATION_COLUMNS
 from ssrobust_lib.registry import UnknownNameError
 from ssrobust_lib.study import Study
 from ssrobust_lib.training_state import CURVE_COLUMNS
-from ssrobust_lib.unit_scores import CLASSIFICATION_COLUMNS, SEGMENTATION_COLUMNS
 
 TASKS = ("pneumonia", "organs")
 ARMS = ("scratch", "jigsaw", "scratch_aa")

@@ -16,11 +16,12 @@ from ssrobust_lib.evaluation import (
     segmentation_score,
 )
 from ssrobust_lib.inference import Condition, Runner, corrupted_images, predict_masks, predict_probabilities
-from ssrobust_lib.metrics import accuracy, dice_per_scan
+from ssrobust_lib.metrics import accuracy
+from ssrobust_lib.predictions import CLASSIFICATION_COLUMNS, SEGMENTATION_COLUMNS
 from ssrobust_lib.preprocessing import Grid, to_scan_grid
 from ssrobust_lib.registry import UnknownNameError
 from ssrobust_lib.scan_voxels import labels_by_cell
-from ssrobust_lib.voxel_counts import structure_voxels
+from ssrobust_lib.voxel_counts import structure_counts
 
 NORMALISE = (0.4, 0.25)
 SEED = 11
@@ -89,13 +90,13 @@ def classify(cache, networks, rows=None, **options):
     given = {"corruption": "gaussian_noise", "strengths": {1: 0.05, 5: 0.3}, "study_seed": SEED} | options
     return evaluate_classification(
         networks, cache, np.arange(len(cache.rows)) if rows is None else rows, NORMALISE, **given
-    )
+    ).predictions
 
 
 def segment(cache, networks, rows=None, **options):
     given = {"corruption": "gaussian_noise", "strengths": {2: 0.1}, "study_seed": SEED, "structures": STRUCTURES}
     rows = np.arange(len(cache.rows)) if rows is None else rows
-    return evaluate_segmentation(networks, cache, rows, NORMALISE, **(given | options))
+    return evaluate_segmentation(networks, cache, rows, NORMALISE, **(given | options)).predictions
 
 
 def at(value):
@@ -110,9 +111,7 @@ class TestClassification:
         means = cache.images.astype(np.float64).mean(axis=(1, 2))
         logits = 2 * at(means) / np.sqrt(1 + 1e-5)
         np.testing.assert_allclose(table["score"], 1 / (1 + np.exp(-logits)), atol=1e-5)
-        assert table.columns.tolist() == [
-            "task", "init", "seed", "set", "corruption", "severity", "sample_id", "patient_id", "label", "score"
-        ]  # fmt: skip
+        assert table.columns.tolist() == list(CLASSIFICATION_COLUMNS)
         assert table["score"].dtype == np.float32 and table["label"].dtype == np.int8
         assert table["sample_id"].tolist() == cache.rows["sample_id"].tolist()
 
@@ -155,7 +154,7 @@ class TestClassification:
     def test_progress_counts_images_over_severities(self):
         told = []
         classify(xray_cache(), {("scratch", 0): MeanLogit()}, batch_size=4, progress=lambda *said: told.append(said))
-        assert told == [(4, 20), (8, 20), (10, 20), (14, 20), (18, 20), (20, 20)]
+        assert told == [(4, 20), (8, 20), (12, 20), (16, 20), (18, 20), (20, 20)]
 
     def test_unlabelled_images_are_scored_with_a_missing_label(self):
         cache = xray_cache()
@@ -198,10 +197,7 @@ class TestSegmentation:
             assert part["voxels_label"].tolist() == part["voxels_overlap"].tolist() == voxels
             assert (part["dice"] == 1).all()
         assert table.loc[table["structure"] == "absent", "dice"].isna().all()
-        assert table.columns.tolist() == [
-            "task", "init", "seed", "set", "corruption", "severity", "sample_id", "patient_id", "structure", "dice",
-            "voxels_label", "voxels_predicted", "voxels_overlap",
-        ]  # fmt: skip
+        assert table.columns.tolist() == list(SEGMENTATION_COLUMNS)
 
     def test_counts_agree_with_counting_the_predicted_masks(self):
         cache, network = ct_cache(), Thresholds(at(0.45), at(0.9))
@@ -263,16 +259,16 @@ class TestSegmentation:
     def test_a_class_that_the_network_lacks_is_never_predicted(self):
         joint = np.zeros((256, 2), np.int64)
         joint[7] = (3, 4)
-        table = structure_voxels(joint, {"seven": ([5], [7]), "one": ([1], [7])})
-        assert table["voxels_predicted"].tolist() == [0, 4]
-        assert table["voxels_label"].tolist() == [7, 7] and table["dice"].tolist() == [0, 8 / 11]
+        counts = structure_counts(joint, {"seven": ([5], [7]), "one": ([1], [7])})
+        assert counts.tolist() == [[7, 0, 0, 4, -1], [7, 4, 4, 0, -1]]
 
     def test_calibration_score_is_the_mean_over_scans(self):
         cache, network = ct_cache(), {("scratch", 0): Thresholds(at(0.45), at(0.9))}
         found = segmentation_score(network, cache, np.arange(15), NORMALISE, structures=STRUCTURES,
                                    corruption="contrast", strength=0.2, study_seed=SEED)  # fmt: skip
         table = segment(cache, network, corruption="contrast", strengths={1: 0.2})
-        assert found == {("scratch", 0): pytest.approx(dice_per_scan(table)["dice"].mean())}
+        per_scan = table[table["voxels_label"] > 0].groupby("sample_id")["dice"].mean()
+        assert found == {("scratch", 0): pytest.approx(per_scan.mean())}
 
     def test_progress_counts_slices(self):
         told = []

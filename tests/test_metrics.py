@@ -1,22 +1,25 @@
-"""Metrics against closed forms, pair counting, torchmetrics and MONAI."""
+"""Metrics against closed forms, pair counting, scikit-learn, torchmetrics and MONAI."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ssrobust_lib.torchvision_ops  # noqa: F401  (torchmetrics and MONAI import torchvision)
 from ssrobust_lib.metrics import (
+    CALIBRATION_BINS,
     CLASSIFICATION_METRICS,
+    LOWER_IS_BETTER,
     SEGMENTATION_METRICS,
     accuracy,
     auroc,
     auroc_components,
+    average_precision,
     balanced_accuracy,
+    brier,
     correct,
     dice,
-    dice_per_scan,
+    expected_calibration_error,
 )
 
 REFERENCE_SIZES = [(40, 0.5), (300, 0.1), (300, 0.9)]
@@ -33,10 +36,12 @@ def tied_scores(n: int, share: float, seed: int = 0) -> tuple[np.ndarray, np.nda
 @pytest.mark.parametrize("name", CLASSIFICATION_METRICS.names())
 class TestEveryClassificationMetric:
     def test_perfect_and_inverted_scores(self, name):
+        """Certain and right has the best value there is; certain and wrong the worst (precision's is not 0)."""
         labels = np.array([0, 1, 0, 1, 1])
-        metric = CLASSIFICATION_METRICS[name]
-        assert metric(labels, np.where(labels == 1, 0.9, 0.2)) == 1
-        assert metric(labels, np.where(labels == 1, 0.2, 0.9)) == 0
+        metric, best = CLASSIFICATION_METRICS[name], 0 if name in LOWER_IS_BETTER else 1
+        assert metric(labels, labels.astype(float)) == best
+        # precision never falls below what the ties at 0 leave: three of five images are positive
+        assert metric(labels, 1.0 - labels) == pytest.approx(0.6 if name == "average_precision" else 1 - best)
 
     def test_order_of_images_does_not_matter(self, name):
         labels, scores = tied_scores(60, 0.4)
@@ -62,9 +67,38 @@ class TestEveryClassificationMetric:
 
 
 @pytest.mark.parametrize(("n", "share"), REFERENCE_SIZES)
+def test_classification_metrics_agree_with_scikit_learn(n, share):
+    reference = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
+    from sklearn.calibration import calibration_curve
+
+    labels, scores = tied_scores(n, share)
+    decided = scores >= 0.5
+    assert accuracy(labels, scores) == pytest.approx(reference.accuracy_score(labels, decided), abs=1e-12)
+    assert balanced_accuracy(labels, scores) == pytest.approx(
+        reference.balanced_accuracy_score(labels, decided), abs=1e-12
+    )
+    assert auroc(labels, scores) == pytest.approx(reference.roc_auc_score(labels, scores), abs=1e-12)
+    assert average_precision(labels, scores) == pytest.approx(
+        reference.average_precision_score(labels, scores), abs=1e-12
+    )
+    assert brier(labels, scores) == pytest.approx(reference.brier_score_loss(labels, scores), abs=1e-7)
+    shares, means = calibration_curve(labels, scores, n_bins=CALIBRATION_BINS)
+    filled = np.histogram(scores, bins=CALIBRATION_BINS, range=(0, 1))[0]
+    expected = np.sum(np.abs(shares - means) * filled[filled > 0]) / n
+    assert expected_calibration_error(labels, scores) == pytest.approx(expected, abs=1e-7)
+
+
+@pytest.mark.parametrize(("n", "share"), REFERENCE_SIZES)
 def test_classification_metrics_agree_with_torchmetrics(n, share):
     import torch
-    from torchmetrics.functional.classification import binary_accuracy, binary_auroc, binary_recall, binary_specificity
+    from torchmetrics.functional.classification import (
+        binary_accuracy,
+        binary_auroc,
+        binary_average_precision,
+        binary_calibration_error,
+        binary_recall,
+        binary_specificity,
+    )
 
     labels, scores = tied_scores(n, share)
     target, predicted = torch.from_numpy(labels).long(), torch.from_numpy(scores)
@@ -72,6 +106,20 @@ def test_classification_metrics_agree_with_torchmetrics(n, share):
     assert auroc(labels, scores) == pytest.approx(binary_auroc(predicted, target).item(), abs=1e-6)
     both = (binary_recall(predicted, target) + binary_specificity(predicted, target)) / 2
     assert balanced_accuracy(labels, scores) == pytest.approx(both.item(), abs=1e-6)
+    assert average_precision(labels, scores) == pytest.approx(
+        binary_average_precision(predicted, target).item(), abs=1e-6
+    )
+    calibration = binary_calibration_error(predicted, target, n_bins=CALIBRATION_BINS)
+    assert expected_calibration_error(labels, scores) == pytest.approx(calibration.item(), abs=1e-6)
+
+
+def test_calibration_error_and_brier_by_hand():
+    labels, scores = np.array([1, 0, 1, 1]), np.array([0.9, 0.9, 0.1, 1.0])
+    # bins of 0.9 (two images, half of them positive), 0.1 (one, positive) and 1.0, which shares the last bin with none
+    assert expected_calibration_error(labels, scores) == pytest.approx((2 * 0.4 + 0.9 + 0.0) / 4)
+    assert brier(labels, scores) == pytest.approx((0.01 + 0.81 + 0.81 + 0.0) / 4)
+    with pytest.raises(ValueError, match="expected probabilities, got -1 to 2"):
+        expected_calibration_error(np.array([0, 1]), np.array([-1.0, 2.0]))
 
 
 def test_a_score_at_the_threshold_counts_as_positive():
@@ -88,7 +136,7 @@ def test_the_majority_answer_has_half_the_balanced_accuracy():
 @pytest.mark.parametrize("label", [0, 1])
 def test_one_class_alone_has_no_auroc_and_no_balanced_accuracy(label):
     labels, scores = np.full(4, label), np.linspace(0.1, 0.9, 4)
-    assert np.isnan(auroc(labels, scores)) and np.isnan(balanced_accuracy(labels, scores))
+    assert np.isnan([auroc(labels, scores), balanced_accuracy(labels, scores), average_precision(labels, scores)]).all()
     assert np.isnan(auroc_components(labels, scores)).all()
 
 
@@ -132,16 +180,3 @@ class TestDice:
                   for k in (1, 2, 3)]  # fmt: skip
         np.testing.assert_allclose(dice(*np.transpose(counts)), expected, atol=1e-6)
         assert expected[2] == 0
-
-    def test_a_scan_averages_the_structures_of_its_label(self):
-        table = pd.DataFrame(
-            [("s1", 0, "liver", 10, 10, 8), ("s1", 0, "spleen", 10, 0, 0), ("s1", 0, "bladder", 0, 5, 0),
-             ("s1", 1, "liver", 10, 10, 10), ("s2", 0, "liver", 0, 0, 0)],
-            columns=["sample_id", "seed", "structure", "voxels_label", "voxels_predicted", "voxels_overlap"],
-        )  # fmt: skip
-        table["dice"] = dice(table["voxels_label"], table["voxels_predicted"], table["voxels_overlap"])
-        found = dice_per_scan(table)
-        assert found.to_dict("records") == [
-            {"sample_id": "s1", "seed": 0, "dice": 0.4, "n_structures": 2},
-            {"sample_id": "s1", "seed": 1, "dice": 1.0, "n_structures": 1},
-        ]

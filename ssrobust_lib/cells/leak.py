@@ -72,7 +72,7 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
         study_seed=profile.study_seed,
         batch_size=profile.evaluation.batch_size,
         device="auto",
-    )
+    ).predictions
     parts = predictions["init"].str.split("/", n=1, expand=True)
     store.write_table(folder / "predictions.parquet", predictions.assign(way=parts[0], init=parts[1]))
     store.write_table(folder / "accuracy.parquet", pd.DataFrame(training.accuracies).assign(seed=seed))
