@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 
 from ssrobust_lib import store
 from ssrobust_lib.comparisons import compare_all
+from ssrobust_lib.condition_scores import scores_table
 from ssrobust_lib.config import REFERENCE_ARM
+from ssrobust_lib.corruption_error import corruption_errors
 from ssrobust_lib.result_tables import per_structure, seed_scores
 
 if TYPE_CHECKING:
@@ -15,7 +17,11 @@ EVALUATIONS = ("04_clean_eval", "05_corruption_eval", "06_kits_generalization")
 
 
 def compute(study: "Study", cell: "Cell", folder: Path) -> None:
-    """Write ``comparisons.parquet``, ``seed_scores.parquet`` and ``per_structure.parquet``."""
+    """Write the comparisons, every network's scores, and the corruption errors.
+
+    ``comparisons.parquet``; ``seed_scores.parquet`` and ``per_structure.parquet``, which the paper's tables show;
+    ``condition_scores.parquet``, every metric under every condition with its drop; ``corruption_errors.parquet``.
+    """
     profile = study.profile
     predictions = [study.table(need, "predictions") for need in cell.needs if need.step in EVALUATIONS]
     home = {task: profile.data[task].label for task in profile.tasks}
@@ -29,3 +35,6 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
     store.write_table(folder / "comparisons.parquet", comparisons)
     store.write_table(folder / "seed_scores.parquet", seed_scores(predictions, home=home))
     store.write_table(folder / "per_structure.parquet", per_structure(predictions, home=home))
+    scores = scores_table(predictions)
+    store.write_table(folder / "condition_scores.parquet", scores)
+    store.write_table(folder / "corruption_errors.parquet", corruption_errors(scores))

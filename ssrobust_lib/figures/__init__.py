@@ -27,6 +27,7 @@ from .result_tables import (
     signed,
     verdict_table,
 )
+from .robustness import confusion_table, corruption_error_table, drop_table, metric_table, structure_table
 from .severities import calibration_curves, severity_curves
 from .study_tables import best_epochs, note_clauses, severity_table, transfer_table
 from .style import (
@@ -57,12 +58,15 @@ __all__ = [
     "class_balance",
     "clean_bars",
     "comparison_table",
+    "confusion_table",
     "corruption_bars",
+    "corruption_error_table",
     "corruption_examples",
     "corruption_title",
     "corruption_word",
     "counted",
     "ct_sheet",
+    "drop_table",
     "forest_plot",
     "format_p",
     "html_table",
@@ -73,6 +77,7 @@ __all__ = [
     "leak_table",
     "mean_std",
     "method_figure",
+    "metric_table",
     "metric_title",
     "note_clauses",
     "order_arms",
@@ -90,6 +95,7 @@ __all__ = [
     "signed",
     "structure_colours",
     "structure_dice",
+    "structure_table",
     "structure_title",
     "training_curves",
     "transfer_table",

@@ -116,6 +116,7 @@ def severity_curves(
     inits: list[str] | None = None,
     floor: float | None = None,
     majority: float | None = None,
+    bounded: bool = True,
 ) -> StudyFigure:
     """Score against severity 0 (clean) to 5, one panel per corruption: mean over seeds, and the seeds' range as a band.
 
@@ -125,6 +126,7 @@ def severity_curves(
     metric : word on the axis.
     floor : performance that calibration kept, drawn as a line.
     majority : accuracy of always giving the more frequent answer, drawn as a line.
+    bounded : whether the score ends at 1, where every axis ends then; otherwise each panel has a scale of its own.
     """
     require_columns(scores, ["init", "seed", "corruption", "severity", "score"], "scores")
     names = [name for name in order_corruptions(scores["corruption"]) if name != "clean"]
@@ -151,9 +153,12 @@ def severity_curves(
             axes.axhline(majority, color=FAINT, linestyle=(0, (1, 1.5)), linewidth=1.4)
         axes.set_title(corruption_title(name))
         axes.set_xlim(-0.2, 5.2)
-        axes.set_ylim(0, 1.02)
         axes.set_xticks(range(6), ["clean", "1", "2", "3", "4", "5"], fontsize=10)
-        axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
+        if bounded:
+            axes.set_ylim(0, 1.02)
+            axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
+        else:
+            axes.set_ylim(0, 1.05 * (float(rows["score"].max()) or 1.0))
         axes.grid(True)
     handles = [
         Line2D([], [], color=s.colour, linestyle=s.line, marker=s.marker, label=_narrow(paper_label(init)))
@@ -167,7 +172,8 @@ def severity_curves(
     legend_strip(legend, handles, columns=1 if len(names) % _COLUMNS else 2)
     n_seeds = scores["seed"].nunique()
     spread = f"Lines: mean of {n_seeds} seeds; bands: their range." if n_seeds > 1 else "One seed: no spread to show."
-    notes = [f"Vertical: {metric}; horizontal: severity. {spread}", missing_runs(scores, arms)]
+    scales = "" if bounded else " Every panel has a scale of its own."
+    notes = [f"Vertical: {metric}; horizontal: severity.{scales} {spread}", missing_runs(scores, arms)]
     return finish(figure, title, dataset, notes)
 
 

@@ -183,6 +183,17 @@ _METRIC_TITLES = {
     "auroc placements": "AUROC (signed-rank test of placements)",
     "dice": "Dice",
     "missed": "Share of structures missed",
+    "balanced_accuracy": "Balanced accuracy",
+    "average_precision": "Average precision",
+    "brier": "Brier score",
+    "ece": "Expected calibration error",
+    "surface_dice": "Surface Dice",
+    "hd95_mm": "HD95, mm",
+    "hd95_undefined": "Structures without HD95",
+    "flipped": "Voxels given to another structure",
+    "mirrored": "Voxels given to the mirror image",
+    "feature_distance": "Distance of the features",
+    "feature_cosine": "Cosine of the features",
 }
 
 
