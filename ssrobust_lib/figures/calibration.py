@@ -19,7 +19,7 @@ from .tidy import require_columns
 
 _DASHES = (0, (4, 2))
 _WIDEST = 6  # the axis ends at this many times the strength of level 5, or at the strongest measured
-_LOWEST = -0.2  # room below zero for the published levels
+_LOWEST = -0.3  # room below zero for the published levels
 _PUBLISHED = ("^", "D")  # marker of each published table, row by row from the bottom
 
 
@@ -125,7 +125,7 @@ def _draw_levels(axes: Axes, levels: pd.DataFrame, factor: float) -> None:
 
 def _draw_published(axes: Axes, strengths: np.ndarray, marker: str, end: float, row: int) -> None:
     """Marks at published strengths in a row of their own below zero, and an arrow where some lie beyond the axis."""
-    height = _LOWEST * (0.75 - 0.45 * row)
+    height = _LOWEST * (0.8 - 0.35 * row)
     shown = strengths[strengths <= end]
     axes.plot(shown, np.full(len(shown), height), color=FAINT, marker=marker, markersize=5, linestyle="none")
     if len(shown) < len(strengths):
@@ -135,7 +135,7 @@ def _draw_published(axes: Axes, strengths: np.ndarray, marker: str, end: float, 
 def _square_root_axis(axes: Axes, end: float) -> None:
     """From 0 to `end`, on the scale of the square root, on which the search itself compares strengths."""
     axes.set_xscale("function", functions=(_signed_root, _signed_square))
-    axes.set_xlim(0, end)
+    axes.set_xlim(0, 1.06 * end)
     axes.set_xticks(ticks := square_root_ticks(end), [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
 
