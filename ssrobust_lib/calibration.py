@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-import numpy as np
-
 from ssrobust_lib.corruptions import CORRUPTIONS
-from ssrobust_lib.crossing import Bracket, Closeness, first_bracket, narrow
+from ssrobust_lib.crossing import Closeness
 from ssrobust_lib.registry import unknown_name
+from ssrobust_lib.severity_search import LevelSearch, MeasuredScores, equal_steps, search_levels
 
 PAPER_FLOOR = 0.49
 PAPER_CLEAN_DICE = 0.900
@@ -45,8 +44,6 @@ REASONS = {
     "no_score": "the clean score is 0: nothing can fall, and level 5 is the end of the declared range",
     "given": "the strengths were given, by a published table or a file: nothing was searched",
 }
-
-_WEAKEST = 1 / 4096  # of the declared range: the weakest strength that is tried
 
 
 @dataclass(frozen=True)
@@ -134,10 +131,6 @@ def calibrate(
 ) -> Calibration:
     """Find the strengths of the severities of one corruption.
 
-    The end of the declared range is measured first. Where it scores at or below the floor, the first crossing is
-    narrowed to `closeness`. The levels below are measured; where one of them scores at or below the floor as well,
-    the curve crosses the floor before, and that crossing is narrowed in turn.
-
     Parameters
     ----------
     score_at : callable (strength) -> float
@@ -176,64 +169,44 @@ def calibrate(
     if steps not in ("strength", "score"):
         raise unknown_name("kind of steps", steps, ["strength", "score"])
     close = Closeness(max(closeness.score, resolution), closeness.strength)
-    measure = _Measured(score_at, corruption, clean_score)
+    measure = MeasuredScores(score_at, corruption, clean_score)
     clean = measure(0.0)
-    lowered = clean <= floor
-    notes = []
-    if lowered:
-        notes.append(_lowered_words(clean, floor))
-        floor = clean * floor / PAPER_CLEAN_DICE
-    elif clean - floor < close.score:
-        notes.append(f"clean score {clean:.3f} is barely above the floor: the severities are weak")
     if clean == 0:
-        notes = [f"the clean score is 0 and cannot fall: level {levels} is the end of the range"]
-        even = [kind.strongest * k / levels for k in range(1, levels + 1)]
-        return _calibration(measure, even, 0.0, True, None, "no_score", notes)
+        even = equal_steps(kind.strongest, levels)
+        note = f"the clean score is 0 and cannot fall: level {levels} is the end of the range"
+        return _calibration(measure, even, 0.0, True, None, "no_score", note)
+    used = floor if clean > floor else clean * floor / PAPER_CLEAN_DICE
+    found = search_levels(measure, used, levels, steps, close)
+    cases = _exceptions(measure, found, used, levels)  # the most particular one first
+    if clean <= floor:
+        cases.append(("floor_lowered", _lowered_words(clean, floor)))
+    sentences = [sentence for _, sentence in cases]
+    if floor < clean < floor + close.score:
+        sentences.append(f"clean score {clean:.3f} is barely above the floor: the severities are weak")
+    if steps == "score" and not found.by_score:
+        sentences.append("the score does not fall far enough: the levels are equal steps of strength")
+    reason, reached = cases[0][0] if cases else "rule", found.last is not None
+    refused = found.last.refused if found.last else None
+    return _calibration(measure, found.strengths, used, reached, refused, reason, "; ".join(sentences))
 
-    def crossing(level: float) -> Bracket | None:
-        found = first_bracket(measure.known, level)
-        return found and narrow(measure, found, level, close, _WEAKEST * kind.strongest)
 
-    last = measure(kind.strongest)
-    by_score = steps == "score" and last < clean
-    while True:
-        n_known = len(measure.known)
-        fifth = crossing(floor)
-        top = kind.strongest if fifth is None else fifth.admitted or fifth.refused
-        jumps = fifth is not None and fifth.jump
-        if fifth and fifth.admitted == 0:  # the rule has no answer: nothing more is sought
-            strengths = [top * k / levels for k in range(1, levels + 1)]
-            break
-        if by_score:
-            bottom = floor if fifth else last
-            found = [crossing(clean - k / levels * (clean - bottom)) for k in range(1, levels)]
-            strengths, uneven = _parted([top if b is None else b.admitted for b in found], top)
-            jumps |= uneven
-        else:
-            strengths = [top * k / levels for k in range(1, levels)] + [top]
-        for strength in strengths:
-            measure(strength)
-        if len(measure.known) == n_known:  # nothing that was measured last has moved a crossing
-            break
-
-    recovers = fifth is not None and any(s > fifth.refused and v > floor for s, v in measure.known.items())
-    reason = "floor_lowered" if lowered else "rule"
-    if fifth is None:
-        reason = "range_end"
-        notes.append(f"the score stays above {floor:.3g}: level {levels} is the end of the range, {kind.why_strongest}")
-    elif fifth.admitted == 0:
-        reason = "weakest"
-        notes.append(f"even the weakest strength tried scores below {floor:.3g}: it is taken as level {levels}")
-    if recovers:
-        reason = "not_monotone" if reason != "weakest" else reason
-        notes.append(f"the score is not monotone: beyond level {levels} it recovers above {floor:.3g}")
-    if jumps:
-        reason = reason if reason in ("range_end", "weakest", "not_monotone") else "jump"
-        notes.append("the score jumps at one strength: a step of score is wider than asked")
-    if steps == "score" and not by_score:
-        notes.append("the score does not fall towards the end of the range: the levels are equal steps of strength")
-    refused = None if fifth is None else fifth.refused
-    return _calibration(measure, strengths, floor, refused is not None, refused, reason, notes)
+def _exceptions(measured: MeasuredScores, found: LevelSearch, floor: float, levels: int) -> list[tuple[str, str]]:
+    """Where a search does not bear out the rule: words of `REASONS` with a sentence, the most particular first."""
+    cases, last = [], found.last
+    if last is None:
+        why = CORRUPTIONS[measured.corruption].why_strongest
+        cases.append(("range_end", f"the score stays above {floor:.3g}: level {levels} is the end of the range, {why}"))
+    elif last.admitted == 0:
+        cases.append(
+            ("weakest", f"even the weakest strength tried scores below {floor:.3g}: it is taken as level {levels}")
+        )
+    if last and any(strength > last.refused and score > floor for strength, score in measured.known.items()):
+        cases.append(
+            ("not_monotone", f"the score is not monotone: beyond level {levels} it recovers above {floor:.3g}")
+        )
+    if found.jumps:
+        cases.append(("jump", "the score jumps at one strength: a step of score is wider than asked"))
+    return cases
 
 
 def measure_given(
@@ -257,7 +230,7 @@ def measure_given(
     -------
     Calibration with the reason 'given'.
     """
-    measure = _Measured(score_at, corruption, clean_score)
+    measure = MeasuredScores(score_at, corruption, clean_score)
     measure(0.0)
     below = [level for level, strength in enumerate(strengths, start=1) if measure(strength) <= floor]
     notes = [f"strengths of {source}"]
@@ -265,43 +238,19 @@ def measure_given(
         levels = f"level{'' if len(below) == 1 else 's'} {', '.join(map(str, below))}"
         notes.append(f"at or below {floor:g} at {levels}")
     refused = strengths[below[0] - 1] if below else None
-    return _calibration(measure, list(strengths), floor, bool(below), refused, "given", notes)
-
-
-class _Measured:
-    """Scores by strength, each measured once and checked."""
-
-    def __init__(self, score_at: Callable[[float], float], corruption: str, clean_score: float | None) -> None:
-        self._score_at, self.corruption = score_at, corruption
-        self.known: dict[float, float] = {}
-        if clean_score is not None:
-            self.known[0.0] = self._checked(clean_score, 0.0)
-
-    def __call__(self, strength: float) -> float:
-        if strength not in self.known:
-            self.known[strength] = self._checked(self._score_at(strength), strength)
-        return self.known[strength]
-
-    def _checked(self, value: float, strength: float) -> float:
-        value = float(value)
-        if not 0 <= value <= 1:
-            raise ValueError(
-                f"score of {self.corruption} at strength {strength:g}: expected 0 to 1, got {value}; "
-                "does the validation set have labels, and did every network train?"
-            )
-        return value
+    return _calibration(measure, list(strengths), floor, bool(below), refused, "given", "; ".join(notes))
 
 
 def _calibration(
-    measured: _Measured,
+    measured: MeasuredScores,
     strengths: list[float],
     floor: float,
     reached: bool,
     refused: float | None,
     reason: str,
-    notes: list[str],
+    note: str,
 ) -> Calibration:
-    kind, note = CORRUPTIONS[measured.corruption], "; ".join(notes)
+    kind = CORRUPTIONS[measured.corruption]
     rows: list[dict[str, Any]] = [
         {
             "corruption": kind.name,
@@ -325,20 +274,3 @@ def _lowered_words(clean: float, floor: float) -> str:
         f"clean score {clean:.3f} is not above {floor:g}: floor lowered to {clean * floor / PAPER_CLEAN_DICE:.3f}, "
         f"the share of the clean score that {floor:g} is of the paper's {PAPER_CLEAN_DICE:g}"
     )
-
-
-def _parted(strengths: list[float], top: float) -> tuple[list[float], bool]:
-    """Rising strengths from those at which the score passes its steps, `top` last; and whether any fell together.
-
-    Where the score jumps over several steps at one strength, that strength is the last of them, and the others part
-    the way to it evenly.
-    """
-    kept = [(0, 0.0)]
-    for level, strength in enumerate(strengths, start=1):
-        following = strengths[level] if level < len(strengths) else top
-        if kept[-1][1] < strength < following:
-            kept.append((level, strength))
-    kept.append((len(strengths) + 1, top))
-    levels, values = zip(*kept, strict=True)
-    parted = np.interp(range(1, len(strengths) + 2), levels, values)
-    return [float(strength) for strength in parted], len(kept) < len(strengths) + 2

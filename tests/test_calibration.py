@@ -95,7 +95,7 @@ def test_steps_of_score_go_to_the_end_of_the_range_where_the_floor_is_not_reache
     assert found.reason == "range_end"
     rising = calibrate(Curve(lambda s: 0.6 + 0.2 * s), "gaussian_noise", steps="score")
     np.testing.assert_allclose(levels_of(rising, "strength"), STRONGEST * np.arange(1, 6) / 5)
-    assert "does not fall towards the end of the range: the levels are equal steps of strength" in rising.note
+    assert "does not fall far enough: the levels are equal steps of strength" in rising.note
 
 
 @given(
