@@ -5,8 +5,10 @@ told first whether the numbers come from phantoms, from other real images, or fr
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
-from ssrobust_lib.config import Profile, Training
+from ssrobust_lib.config import CALIBRATED, Profile, Training
+from ssrobust_lib.profile_paths import is_severity_file
 
 PAPER_SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "pneumonia": {"own": ("rsna",), "external": ()},
@@ -87,8 +89,8 @@ def run_table(profile: Profile) -> str:
     table += [f"| {name} | {' | '.join(cells)} |" for name, cells in rows]
     shared = (
         f"For every task: arms {_code(profile.arms)}; {_count(profile.seeds, 'seed')}, "
-        f"study seed {profile.study_seed}; corruptions {_code(profile.corruptions)}; calibration floor "
-        f"{profile.calibration.floor:g}; tumours on another centre's images {_TUMOURS[profile.evaluation.tumour]}; "
+        f"study seed {profile.study_seed}; corruptions {_code(profile.corruptions)}; {_severities(profile)}; "
+        f"tumours on another centre's images {_TUMOURS[profile.evaluation.tumour]}; "
         f"{profile.statistics.bootstrap:,} bootstrap samples; margins: {margins}. Profile `{profile.name}`."
     )
     return "\n".join([*table, "", shared, ""])
@@ -130,6 +132,17 @@ def _training(training: Training) -> str:
 def _network(profile: Profile, task: str) -> str:
     network = profile.networks[task]
     return ", ".join([f"`{network.name}`", *_options(network.options)])
+
+
+def _severities(profile: Profile) -> str:
+    """Where the severities come from, such as 'calibrated (floor 0.49, reference weaker, equal steps of strength)'."""
+    rule = profile.calibration
+    chosen = {task: rule.severities_of(task) for task in profile.tasks}
+    files = {task: f"`{Path(source).name}`" if is_severity_file(source) else source for task, source in chosen.items()}
+    said = set(files.values())
+    sources = said.pop() if len(said) == 1 else ", ".join(f"{source} ({task})" for task, source in files.items())
+    how = f"floor {rule.floor:g}, reference {rule.reference}, equal steps of {rule.steps}"
+    return f"severities {sources}" + (f" ({how})" if CALIBRATED in chosen.values() else "")
 
 
 def _options(options: Mapping[str, object]) -> list[str]:

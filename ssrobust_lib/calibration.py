@@ -1,35 +1,49 @@
 """Severities by the paper's rule: as strong as the performance on a validation set stays above 0.49 (section 3.3).
 
-Enters: a function that gives the validation score at a strength, and the name of a corruption. Leaves: five strengths,
-equal steps from clean to the strongest admitted one, with the scores measured on the way.
+Enters: a function that gives the validation score at a strength, and the name of a corruption. Leaves: five strengths
+with their scores, all scores measured on the way, and where the rule did not apply as it stands, the reason.
 
-What the paper leaves open is decided here, and written in the table's notes where it comes into play:
+What the paper leaves open is a parameter (`ssrobust_lib.config.Calibration`) or decided here:
 
-- Whose performance: the weaker arm's, so that the rule holds for every arm: the lowest, over the arms, of the mean over
-  the seeds (`weaker_arm_score`). No arm is favoured, and severities are the same for all of them.
-- Which strength: level 5 is the strongest that keeps the score above the floor, levels 1 to 4 are equal steps below it.
-- Where the floor is never reached (a classifier that falls back on the more frequent class stays above it at any
-  strength): level 5 is the end of the corruption's declared range.
-- Where the clean score is itself at or below the floor (a small network): the floor becomes the same share of the clean
-  score as 0.49 is of the paper's clean Dice of 0.900.
-- Where the score is not monotone: the first crossing counts, as far as a scan in steps of a factor of 4 can see.
+- Whose performance: `REFERENCES`. The weaker arm's by default, so that the rule holds for every arm.
+- Which strength: level 5 is the strongest before the score first falls to the floor, found by a search that ends at a
+  stated closeness in score and in strength (`ssrobust_lib.crossing`). Levels 1 to 4 are equal steps of strength below
+  it, or the strengths at equal steps of score between clean and the floor, each found by the same search.
+- Every case in which the rule cannot hold has a word in `REASONS` and a sentence in the note.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
-import numpy as np
-
 from ssrobust_lib.corruptions import CORRUPTIONS
+from ssrobust_lib.crossing import Closeness
+from ssrobust_lib.registry import unknown_name
+from ssrobust_lib.severity_search import LevelSearch, MeasuredScores, equal_steps, search_levels
 
 PAPER_FLOOR = 0.49
 PAPER_CLEAN_DICE = 0.900
 CALIBRATION = "calibration"  # stands for the severity in random keys while strengths are compared
+LEVELS = 5
+CLOSENESS = Closeness(score=0.01, strength=0.05)
 
-_SCAN = (1 / 64, 1 / 16, 1 / 4, 1.0)  # of the declared range
-_WEAKEST = 1 / 1024
-_CLOSE = 1.02  # ratio of two strengths that count as the same
+REFERENCES = {
+    "weaker": "the weaker arm's",
+    "scratch": "normal training's",
+    "stronger": "the stronger arm's",
+    "mean": "the mean of all arms'",
+}
+REASONS = {
+    "rule": "the rule applies as it stands",
+    "range_end": "the score never falls to the floor: level 5 is the end of the declared range",
+    "weakest": "even the weakest strength tried scores at or below the floor",
+    "not_monotone": "the score recovers at a strength beyond the floor: its first fall counts",
+    "jump": "the score jumps over the floor, or over a step of score, at one strength",
+    "floor_lowered": "the clean score is not above the floor, which is lowered in proportion",
+    "no_score": "the clean score is 0: nothing can fall, and level 5 is the end of the declared range",
+    "given": "the strengths were given, by a published table or a file: nothing was searched",
+}
 
 
 @dataclass(frozen=True)
@@ -43,11 +57,15 @@ class Calibration:
     floor : float
         The floor that was used.
     reached_floor : bool
-        Whether the score falls to the floor within the declared range.
+        Whether the score falls to the floor within the declared range; of given strengths, at one of them.
+    refused : float or None
+        The weakest strength found at or below the floor, next to level 5; None where there is none.
+    reason : str
+        A word of `REASONS`.
     note : str
-        What the rule did not cover, empty where it applied as it stands.
+        What the rule did not cover, in words; empty where it applied as it stands.
     rows : list of dict
-        One per level: corruption, severity (1 to 5), strength, unit, score, floor, reached_floor, note.
+        One per level: corruption, severity (1 to 5), strength, unit, score, floor, reached_floor, reason, note.
     evaluations : list of (strength, score)
         All that was measured, by rising strength, clean included: the curve of the search.
     """
@@ -56,6 +74,8 @@ class Calibration:
     clean_score: float
     floor: float
     reached_floor: bool
+    refused: float | None
+    reason: str
     note: str
     rows: list[dict[str, Any]]
     evaluations: list[tuple[float, float]]
@@ -66,24 +86,36 @@ class Calibration:
         return {row["severity"]: row["strength"] for row in self.rows}
 
 
-def weaker_arm_score(scores: Mapping[tuple[str, int], float]) -> float:
-    """Lowest, over the arms, of the mean over the seeds.
+def reference_score(scores: Mapping[tuple[str, int], float], reference: str = "weaker") -> float:
+    """Score that the rule looks at: each arm's mean over its seeds first, then one number of these.
 
     Parameters
     ----------
     scores : {(init, seed): score}
+    reference : str
+        'weaker' takes the lowest arm, 'stronger' the highest, 'mean' the mean of the arms, 'scratch' normal training.
 
     Raises
     ------
+    UnknownNameError
+        For another reference.
     ValueError
-        Where there is no score.
+        Where there is no score, or none of normal training where that is the reference.
     """
+    if reference not in REFERENCES:
+        raise unknown_name("reference", reference, list(REFERENCES))
     if not scores:
         raise ValueError("scores: expected at least one (init, seed), got none; are there trained networks?")
     by_init: dict[str, list[float]] = {}
     for (init, _), score in scores.items():
         by_init.setdefault(init, []).append(score)
-    return float(min(np.mean(values) for values in by_init.values()))
+    means = {init: fmean(values) for init, values in by_init.items()}
+    if reference == "scratch":
+        if "scratch" not in means:
+            raise ValueError(f"scores: expected some of 'scratch', the reference, got {', '.join(means)}")
+        return means["scratch"]
+    of_arms = list(means.values())
+    return {"weaker": min(of_arms), "stronger": max(of_arms), "mean": fmean(of_arms)}[reference]
 
 
 def calibrate(
@@ -92,14 +124,12 @@ def calibrate(
     *,
     clean_score: float | None = None,
     floor: float = PAPER_FLOOR,
-    levels: int = 5,
-    tolerance: float = 0.02,
-    max_evaluations: int = 10,
+    levels: int = LEVELS,
+    steps: str = "strength",
+    closeness: Closeness = CLOSENESS,
+    resolution: float = 0.0,
 ) -> Calibration:
     """Find the strengths of the severities of one corruption.
-
-    The search scans the declared range upward in steps of a factor of 4 until the score falls to the floor, then
-    divides the bracket on a logarithmic scale, where a straight line between its ends meets the floor.
 
     Parameters
     ----------
@@ -114,11 +144,13 @@ def calibrate(
         The paper's lower bound of the performance.
     levels : int
         Number of severities.
-    tolerance : float
-        The search ends once the admitted strength scores less than this above the floor.
-    max_evaluations : int
-        Upper bound of calls of `score_at`, `levels` - 1 of them kept for the scores of the lower levels. At least
-        `levels` + 4.
+    steps : str
+        'strength': the levels are equal steps of strength. 'score': equal steps of score between the clean score and
+        the floor (where that is not reached, the score at the end of the range).
+    closeness : Closeness
+        When a crossing counts as found.
+    resolution : float
+        Smallest step of the score, 1 / n for the accuracy over n images: no crossing is sought closer in score.
 
     Returns
     -------
@@ -127,111 +159,118 @@ def calibrate(
     Raises
     ------
     UnknownNameError
-        Where no corruption has that name.
+        Where no corruption has that name, or `steps` is another word.
     ValueError
-        Where a score is not in [0, 1], or `max_evaluations` does not suffice for the scan and the levels.
+        Where a score is not in [0, 1], or there is no level.
     """
     kind = CORRUPTIONS[corruption]
-    least = len(_SCAN) + levels  # clean, the scan, the levels below the last
-    if levels < 1 or max_evaluations < least:
-        raise ValueError(
-            f"calibration of {corruption}: expected at least 1 level and {least} evaluations for {levels} levels, "
-            f"got levels={levels}, max_evaluations={max_evaluations}"
-        )
-    known: dict[float, float] = {}
-    if clean_score is not None:
-        known[0.0] = _checked_score(clean_score, corruption, 0.0)
-    most_known = max_evaluations + len(known) - (levels - 1)  # when the search ends
-
-    def score(strength: float) -> float:
-        if strength not in known:
-            known[strength] = _checked_score(score_at(strength), corruption, strength)
-        return known[strength]
-
-    notes = []
-    clean = score(0.0)
+    if levels < 1:
+        raise ValueError(f"calibration of {corruption}: expected at least 1 level, got {levels}")
+    if steps not in ("strength", "score"):
+        raise unknown_name("kind of steps", steps, ["strength", "score"])
+    close = Closeness(max(closeness.score, resolution), closeness.strength)
+    measure = MeasuredScores(score_at, corruption, clean_score)
+    clean = measure(0.0)
+    if clean == 0:
+        even = equal_steps(kind.strongest, levels)
+        note = f"the clean score is 0 and cannot fall: level {levels} is the end of the range"
+        return _calibration(measure, even, 0.0, True, None, "no_score", note)
+    used = floor if clean > floor else clean * floor / PAPER_CLEAN_DICE
+    found = search_levels(measure, used, levels, steps, close)
+    cases = _exceptions(measure, found, used, levels)  # the most particular one first
     if clean <= floor:
-        lowered = clean * floor / PAPER_CLEAN_DICE
-        notes.append(
-            f"clean score {clean:.3f} is not above {floor:g}: floor lowered to {lowered:.3f}, the share of the clean "
-            f"score that {floor:g} is of the paper's {PAPER_CLEAN_DICE:g}"
+        cases.append(("floor_lowered", _lowered_words(clean, floor)))
+    sentences = [sentence for _, sentence in cases]
+    if floor < clean < floor + close.score:
+        sentences.append(f"clean score {clean:.3f} is barely above the floor: the severities are weak")
+    if steps == "score" and not found.by_score:
+        sentences.append("the score does not fall far enough: the levels are equal steps of strength")
+    reason, reached = cases[0][0] if cases else "rule", found.last is not None
+    refused = found.last.refused if found.last else None
+    return _calibration(measure, found.strengths, used, reached, refused, reason, "; ".join(sentences))
+
+
+def _exceptions(measured: MeasuredScores, found: LevelSearch, floor: float, levels: int) -> list[tuple[str, str]]:
+    """Where a search does not bear out the rule: words of `REASONS` with a sentence, the most particular first."""
+    cases, last = [], found.last
+    if last is None:
+        why = CORRUPTIONS[measured.corruption].why_strongest
+        cases.append(("range_end", f"the score stays above {floor:.3g}: level {levels} is the end of the range, {why}"))
+    elif last.admitted == 0:
+        cases.append(
+            ("weakest", f"even the weakest strength tried scores below {floor:.3g}: it is taken as level {levels}")
         )
-        floor = lowered
-    elif clean - floor < tolerance:
-        notes.append(f"clean score {clean:.3f} is barely above the floor: the severities are weak")
+    if last and any(strength > last.refused and score > floor for strength, score in measured.known.items()):
+        cases.append(
+            ("not_monotone", f"the score is not monotone: beyond level {levels} it recovers above {floor:.3g}")
+        )
+    if found.jumps:
+        cases.append(("jump", "the score jumps at one strength: a step of score is wider than asked"))
+    return cases
 
-    admitted, refused = 0.0, None
-    for share in _SCAN:
-        strength = share * kind.strongest
-        if score(strength) <= floor:
-            refused = strength
-            break
-        admitted = strength
-    reached = refused is not None
-    if refused is None:
-        notes.append(f"the score stays above {floor:.3g}: level {levels} is the end of the range, {kind.why_strongest}")
-    else:
-        admitted, refused = _bracketed(score, known, admitted, refused, floor, tolerance, most_known)
-        if admitted == 0.0:
-            admitted = refused
-            notes.append(f"even the weakest strength tried scores below {floor:.3g}: it is taken as level {levels}")
 
-    strengths = {level: admitted * level / levels for level in range(1, levels)} | {levels: admitted}
-    dips = [level for level, strength in strengths.items() if level < levels and score(strength) <= floor]
-    if dips and admitted != refused:
-        notes.append(f"the score is not monotone: at or below the floor at level {', '.join(map(str, dips))}")
-    note = "; ".join(notes)
+def measure_given(
+    score_at: Callable[[float], float],
+    corruption: str,
+    strengths: tuple[float, ...],
+    source: str,
+    *,
+    clean_score: float | None = None,
+    floor: float = PAPER_FLOOR,
+) -> Calibration:
+    """Measure the scores at strengths that a published table or a file gives; nothing is searched.
+
+    Parameters
+    ----------
+    strengths : float, rising, one per level
+    source : where they come from, in words ('ImageNet-C'), for the note
+    score_at, corruption, clean_score, floor : as in `calibrate`; the floor is compared with, and never lowered
+
+    Returns
+    -------
+    Calibration with the reason 'given'.
+    """
+    measure = MeasuredScores(score_at, corruption, clean_score)
+    measure(0.0)
+    below = [level for level, strength in enumerate(strengths, start=1) if measure(strength) <= floor]
+    notes = [f"strengths of {source}"]
+    if below:
+        levels = f"level{'' if len(below) == 1 else 's'} {', '.join(map(str, below))}"
+        notes.append(f"at or below {floor:g} at {levels}")
+    refused = strengths[below[0] - 1] if below else None
+    return _calibration(measure, list(strengths), floor, bool(below), refused, "given", "; ".join(notes))
+
+
+def _calibration(
+    measured: MeasuredScores,
+    strengths: list[float],
+    floor: float,
+    reached: bool,
+    refused: float | None,
+    reason: str,
+    note: str,
+) -> Calibration:
+    kind = CORRUPTIONS[measured.corruption]
     rows: list[dict[str, Any]] = [
         {
-            "corruption": corruption,
+            "corruption": kind.name,
             "severity": level,
             "strength": strength,
             "unit": kind.unit,
-            "score": score(strength),
+            "score": measured(strength),
             "floor": floor,
             "reached_floor": reached,
+            "reason": reason,
             "note": note,
         }
-        for level, strength in strengths.items()
+        for level, strength in enumerate(strengths, start=1)
     ]
-    return Calibration(corruption, clean, floor, reached, note, rows, sorted(known.items()))
+    evaluations = sorted(measured.known.items())
+    return Calibration(kind.name, measured(0.0), floor, reached, refused, reason, note, rows, evaluations)
 
 
-def _bracketed(
-    score: Callable[[float], float],
-    known: Mapping[float, float],
-    admitted: float,
-    refused: float,
-    floor: float,
-    tolerance: float,
-    most_known: int,
-) -> tuple[float, float]:
-    """Narrow [admitted, refused] around the crossing until it is close, or `most_known` strengths are known."""
-    weakest = _WEAKEST * refused
-    moved, halve = None, False
-    while len(known) < most_known:
-        if admitted > 0 and (known[admitted] - floor < tolerance or refused / admitted < _CLOSE):
-            break
-        lower, share = max(admitted, weakest), 0.5
-        if admitted > 0 and not halve:  # aim half the tolerance above the floor
-            share = (known[admitted] - floor - tolerance / 2) / (known[admitted] - known[refused])
-        middle = float(lower * (refused / lower) ** share)
-        above = score(middle) > floor
-        if above:
-            admitted = middle
-        else:
-            refused = middle
-        # a straight line that moves the same end twice follows a bend badly: halve the bracket next
-        halve = above == moved and not halve
-        moved = above
-    return admitted, refused
-
-
-def _checked_score(value: float, corruption: str, strength: float) -> float:
-    value = float(value)
-    if not 0 <= value <= 1:
-        raise ValueError(
-            f"score of {corruption} at strength {strength:g}: expected 0 to 1, got {value}; "
-            "does the validation set have labels, and did every network train?"
-        )
-    return value
+def _lowered_words(clean: float, floor: float) -> str:
+    return (
+        f"clean score {clean:.3f} is not above {floor:g}: floor lowered to {clean * floor / PAPER_CLEAN_DICE:.3f}, "
+        f"the share of the clean score that {floor:g} is of the paper's {PAPER_CLEAN_DICE:g}"
+    )

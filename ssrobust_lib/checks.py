@@ -123,14 +123,11 @@ def _blank_image(profile: Profile, task: str) -> "torch.Tensor":
 
 
 def _check_calibration(profile: Profile) -> None:
-    from ssrobust_lib.calibration import calibrate
+    """Severities that come from a table or a file: known, readable, and about every corruption."""
+    from ssrobust_lib.severity_files import given_strengths
 
-    rule = profile.calibration
-    for corruption in profile.corruptions:
-        try:  # the search on a network that nothing disturbs
-            calibrate(lambda strength: 1.0, corruption, floor=rule.floor, max_evaluations=rule.max_evaluations)
-        except ValueError as error:
-            raise ProfileError(f"calibration: {error}") from error
+    for task in profile.tasks:
+        given_strengths(profile, task)
 
 
 def _check_margins(profile: Profile) -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
+from ssrobust_lib.profile_paths import anchor_paths, is_manifest_file
 from ssrobust_lib.registry import unknown_name
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -29,6 +30,7 @@ CORRUPTION_NAMES = (
 )
 REFERENCE_ARM = "scratch"
 AA_ARM = "scratch_aa"
+CALIBRATED = "calibrated"  # severities found by the search, not taken from elsewhere
 
 
 class ProfileError(ValueError):
@@ -68,11 +70,6 @@ class SetChoice(_Section):
     def label(self) -> str:
         """The name under which its samples appear in every table."""
         return self.name or set_name(self.set)
-
-
-def is_manifest_file(chosen: str) -> bool:
-    """Whether a chosen set is a manifest file of the user's own rather than a name in ``data_manifests/``."""
-    return Path(chosen).suffix in (".yaml", ".yml")
 
 
 def set_name(chosen: str) -> str:
@@ -145,12 +142,47 @@ class Pretext(_Section):
     images: PositiveInt | None = None
 
 
-class Calibration(_Section):
-    """The paper's rule (section 3.3): five severities, the worst kept above `floor` on validation images."""
+class Closeness(_Section):
+    """How close the search for a severity comes: to the floor in score, and as a share of the strength.
 
-    floor: float = 0.49
+    In score no closer than the validation set can tell: one image of n moves the accuracy by 1 / n.
+    """
+
+    score: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    strength: Annotated[float, Field(gt=0, lt=1)] = 0.05
+
+
+class Calibration(_Section):
+    """The paper's rule (section 3.3): five severities, the worst kept above `floor` on validation images.
+
+    `reference` says whose score that is: of the `weaker` arm, of the `stronger`, of normal training (`scratch`), or the
+    `mean` of the arms. `steps`: levels 1 to 4 are equal steps of strength below level 5, or equal steps of score.
+    `closeness` ends the search. `images`, by task: how many validation images are scored (whole scans of CT).
+
+    `severities` is ``calibrated``, or takes strengths from elsewhere and only measures the scores there: a published
+    table by name (``imagenet_c``, ``medmnist_c``), or the path of a `calibration.json` that another study has written,
+    relative to the profile's folder. One word for all tasks, or one for each: ``{pneumonia: ...}``.
+    """
+
+    floor: Annotated[float, Field(gt=0, lt=1)] = 0.49
+    reference: Literal["weaker", "scratch", "stronger", "mean"] = "weaker"
+    steps: Literal["strength", "score"] = "strength"
+    severities: str | dict[str, str] = CALIBRATED
+    closeness: Closeness = Closeness()
     images: dict[str, PositiveInt] = {}
-    max_evaluations: PositiveInt = 10
+
+    @model_validator(mode="after")
+    def _tasks_are_known(self) -> "Calibration":
+        of_tasks = self.severities if isinstance(self.severities, dict) else {}
+        for field, tasks in (("images", self.images), ("severities", of_tasks)):
+            for task in tasks:
+                if task not in TASKS:
+                    raise ValueError(f"{field}: {unknown_name('task', task, list(TASKS))}")
+        return self
+
+    def severities_of(self, task: str) -> str:
+        """What `severities` says of a task."""
+        return self.severities if isinstance(self.severities, str) else self.severities.get(task, CALIBRATED)
 
 
 class Surface(_Section):
@@ -313,30 +345,12 @@ def load_profile(name_or_path: str | Path, **replaced: Any) -> Profile:
     if not isinstance(values, dict):
         raise ProfileError(f"{path}: expected a mapping of sections, got {type(values).__name__}")
     values.update(replaced)
-    _anchor_manifests(values.get("data"), path.parent)
+    anchor_paths(values, path.parent)
     try:
         # through JSON, where lists are allowed for tuples but nothing else is converted
         return Profile.model_validate_json(json.dumps(values))
     except ValidationError as error:
         raise ProfileError("\n".join(_fault(path, text, fault) for fault in error.errors())) from None
-
-
-def _anchor_manifests(data: Any, folder: Path) -> None:
-    """Make the paths of manifest files absolute: they are relative to the profile's folder. Faults are left for later.
-
-    Parameters
-    ----------
-    data : the profile's section of that name as YAML gives it; changed in place
-    folder : of the profile
-    """
-    for task in data.values() if isinstance(data, dict) else ():
-        if not isinstance(task, dict):
-            continue
-        others = [task.get(section) for section in ("pretext_sets", "external_sets")]
-        for choice in (task, *(choice for part in others if isinstance(part, list | tuple) for choice in part)):
-            chosen = choice.get("set") if isinstance(choice, dict) else None
-            if isinstance(chosen, str) and is_manifest_file(chosen):
-                choice["set"] = str((folder / Path(chosen).expanduser()).resolve())
 
 
 def _fault(path: Path, text: str, fault: Any) -> str:

@@ -218,15 +218,6 @@ def unreached_floors(study: "Study", task: str) -> list[str]:
     return sorted(table.loc[~table["reached_floor"].astype(bool), "corruption"].unique())
 
 
-def strongest_words(study: "Study", severities: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the highest severity with their strength in words: '25 photons at full intensity' (column `words`)."""
-    from ssrobust_lib.corruptions import CORRUPTIONS
-
-    last = severities[severities["severity"] == severities["severity"].max()]
-    words = [CORRUPTIONS[row.corruption].describe(row.strength) for row in last.itertuples()]
-    return last.assign(words=words)
-
-
 def _representative(cache: Any, positions: np.ndarray) -> int:
     """The slice with most structures in it, of CT; the first positive image, of X-rays; else the first."""
     if cache.masks is not None:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from ssrobust_lib.config import Profile, SetChoice
+from ssrobust_lib.severity_files import measured_strengths
 from ssrobust_lib.sources import image_folder
 from ssrobust_lib.study import Cell, Study
 
@@ -191,7 +192,7 @@ def _calibration(profile: Profile, cell: Cell) -> Work:
     task = cell.of["task"]
     images = profile.calibration.images.get(task, _held_out(profile, task, "validation") * _per_patient(profile, task))
     networks = (1 + len(profile.pretext_tasks)) * profile.seeds
-    passes = images * networks * profile.calibration.max_evaluations * len(profile.corruptions)
+    passes = images * networks * measured_strengths(profile.calibration, task) * len(profile.corruptions)
     return Work(_START, passes, 0.1)
 
 

@@ -15,10 +15,8 @@ from ssrobust_lib.figures import (
     counted,
     format_p,
     html_table,
-    in_words,
     interval_text,
     metric_title,
-    note_clauses,
     order_corruptions,
     paper_label,
     signed,
@@ -186,23 +184,6 @@ def reading_corruptions(comparisons: pd.DataFrame, printed: pd.DataFrame, names:
             f"correction in {_list(kept)}. The paper, on its own data: higher in {len(theirs)} of 7, p < 0.001 in "
             f"{_list(strong_names)}."
         )
-    return Markdown("\n".join(lines))
-
-
-def reading_calibration(severities: pd.DataFrame) -> Markdown:
-    """Where the paper's rule applies as it stands, and where it cannot."""
-    lines = []
-    for task, rows in severities.groupby("task", sort=False):
-        last = rows[rows["severity"] == rows["severity"].max()]
-        unreached = [
-            corruption_word(name) for name in order_corruptions(last.loc[~last["reached_floor"], "corruption"])
-        ]
-        reached = int(last["reached_floor"].sum())
-        text = f"- *{task}*: {reached} of {counted(len(last), 'corruption')} bring the score down to the floor"
-        text += f"; {_list(unreached)} do not, and go to the end of their range." if unreached else "."
-        said = [note_clauses(note) for note in last["note"]]
-        everywhere = [clause for clause in (said[0] if said else []) if all(clause in other for other in said)]
-        lines.append(text + (f" For all of them: {in_words('; '.join(everywhere))}." if everywhere else ""))
     return Markdown("\n".join(lines))
 
 

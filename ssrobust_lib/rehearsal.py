@@ -77,7 +77,7 @@ def rehearsal(profile: Profile) -> Profile:
         phantoms=phantoms,
     )
     values.pop("leaks", None)  # among so few patients nothing leaks
-    values["calibration"] = {"floor": profile.calibration.floor, "max_evaluations": 9}  # the fewest that it accepts
+    values.setdefault("calibration", {}).update(closeness={"score": 0.5, "strength": 0.5}, images={})  # few strengths
     values["statistics"]["bootstrap"] = min(profile.statistics.bootstrap, 200)
     return Profile.model_validate_json(json.dumps(values))  # through JSON, where lists are allowed for tuples
 

@@ -206,11 +206,15 @@ class Study:
         return Cell("03_finetune", {"task": task, "init": arm, "seed": seed}, settings, needs)
 
     def _calibration_settings(self, task: str) -> dict[str, Any]:
+        from ssrobust_lib.severity_files import given_strengths
+
         profile = self.profile
+        given = given_strengths(profile, task)  # of a file what it says counts, and not where it lies
+        severities = profile.calibration.severities_of(task) if given is None or not given.content else given.content
         return {
             "study_seed": profile.study_seed,
             "corruptions": list(profile.corruptions),
-            "calibration": profile.calibration.model_dump(),
+            "calibration": profile.calibration.model_dump() | {"severities": severities},
             "evaluation": profile.evaluation.model_dump(include={"batch_size"}),
             "threads": profile.threads,
         }

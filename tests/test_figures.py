@@ -59,17 +59,6 @@ def curves():
     return pd.DataFrame(rows, columns=["init", "seed", "epoch", "train_loss", "val_loss", "val_score"])
 
 
-@pytest.fixture(scope="module")
-def calibration():
-    rows = [
-        (name, level, 0.1 * level, "px", 0.9 - 0.08 * level, 0.49, name != "contrast")
-        for name in CORRUPTIONS
-        for level in range(1, 6)
-    ]
-    columns = ["corruption", "severity", "strength", "unit", "score", "floor", "reached_floor"]
-    return pd.DataFrame(rows, columns=columns)
-
-
 def test_bars_are_as_high_as_the_severity_averaged_means(scores):
     axes = figures.corruption_bars(scores, metric="Accuracy", dataset=DATASET).axes[0]
     corrupted = scores[scores["severity"] > 0]
@@ -123,27 +112,16 @@ def test_clean_bars_show_our_means_and_the_papers_line(scores):
     assert any(np.allclose(line.get_ydata(), 0.761) for line in panel.lines)
 
 
-def test_severity_and_calibration_have_one_panel_per_corruption(scores, calibration):
-    for figure in (
-        figures.severity_curves(scores, metric="accuracy", dataset=DATASET, floor=0.49),
-        figures.calibration_curves(calibration, score_name="accuracy", dataset=DATASET),
-    ):
-        titles = [axes.get_title(loc="left") for axes in figure.axes if axes.get_title(loc="left")]
-        assert titles == [figures.corruption_title(name) for name in CORRUPTIONS]
+def test_severity_curves_have_one_panel_per_corruption(scores):
+    figure = figures.severity_curves(scores, metric="accuracy", dataset=DATASET, floor=0.49)
+    titles = [axes.get_title(loc="left") for axes in figure.axes if axes.get_title(loc="left")]
+    assert titles == [figures.corruption_title(name) for name in CORRUPTIONS]
 
 
 def test_severity_lines_are_means_over_seeds_and_start_clean(scores):
     axes = figures.severity_curves(scores, metric="accuracy", dataset=DATASET).axes[0]
     rows = scores[(scores["init"] == "scratch") & scores["corruption"].isin(["clean", "gaussian_noise"])]
     assert axes.lines[0].get_ydata() == pytest.approx(rows.groupby("severity")["score"].mean().to_numpy())
-
-
-def test_only_the_corruption_that_misses_the_floor_says_so(calibration):
-    figure = figures.calibration_curves(calibration, score_name="accuracy", dataset=DATASET)
-    saying = [
-        axes.get_title(loc="left") for axes in figure.axes if "floor not reached" in [t.get_text() for t in axes.texts]
-    ]
-    assert saying == ["Contrast"]
 
 
 def test_training_curves_draw_the_mean_of_the_seeds(curves):
@@ -394,19 +372,6 @@ def test_names_of_the_code_become_words():
     assert figures.counted(1, "seed") == "1 seed" and figures.counted(1200, "patient") == "1,200 patients"
 
 
-def test_severity_table_tells_what_is_particular_to_a_corruption():
-    severities = pd.DataFrame(
-        {"corruption": ["resolution", "contrast"], "severity": 5, "score": [0.5, 0.7], "floor": 0.49,
-         "reached_floor": [True, False], "note": ["clean is low", "clean is low; end of the range"],
-         "words": ["half the pixels", "98 %"]}
-    )  # fmt: skip
-    table = figures.severity_table(severities, "Severity 5", dataset=DATASET)
-    contrast, resolution = cells(table)
-    assert contrast[:3] == ["Contrast", "98 %", "0.700"] and contrast[3].startswith("not reached")
-    assert "end of the range" in contrast[3] and "clean is low" not in table.html
-    assert resolution == ["Resolution", "half the pixels", "0.500", "reached"]
-
-
 def test_best_epochs_are_those_of_the_best_validation_score(curves):
     rows = cells(
         figures.best_epochs(curves.assign(val_score=-curves["epoch"]), "Best", dataset=DATASET, score_name="Dice")
@@ -493,12 +458,11 @@ def test_structure_colours_are_distinct_and_pairs_differ_in_lightness():
     assert figures.structure_colours(["brainstem", "tumour"]).shape == (2, 3)
 
 
-def test_empty_tables_give_a_figure_that_says_so(scores, comparisons, curves, calibration):
+def test_empty_tables_give_a_figure_that_says_so(scores, comparisons, curves):
     made = [
         figures.corruption_bars(scores[:0], metric="Dice", dataset=DATASET),
         figures.severity_curves(scores[:0], metric="Dice", dataset=DATASET),
         figures.training_curves(curves[:0], score_name="Dice", dataset=DATASET),
-        figures.calibration_curves(calibration[:0], score_name="Dice", dataset=DATASET),
         figures.forest_plot(comparisons[:0], dataset=DATASET),
         figures.clean_bars({}, dataset=DATASET),
         figures.xray_sheet([], dataset=DATASET),

@@ -130,25 +130,6 @@ def test_the_papers_own_words_are_its_values_and_its_p():
     assert directions <= {"higher", "lower"}
 
 
-def severities(*reached):
-    rows = [
-        {"task": "organs", "corruption": name, "severity": k, "reached_floor": at_end and k == 5, "note": ""}
-        for name, at_end in reached
-        for k in (1, 5)
-    ]
-    return pd.DataFrame(rows)
-
-
-def test_calibration_tells_which_corruption_never_reaches_the_floor():
-    both = readings.reading_calibration(severities(("contrast", True), ("gaussian_blur", True))).data
-    holds(both, "2 of 2 corruptions")
-    assert "Contrast" not in both
-    assert "blur" not in both
-    one = readings.reading_calibration(severities(("contrast", True), ("gaussian_blur", False))).data
-    holds(one, "1 of 2 corruptions", "Gaussian blur")
-    assert "Contrast" not in one
-
-
 def test_missed_structures_are_percentages_of_scans():
     row = comparison(metric="missed", set="kits19", unit="scan", n=8, mean_arm=0.12, mean_reference=0.5)
     text = readings.reading_missed(table(row | {"structure": "right_kidney"}), NAMES, "kidney").data
@@ -212,7 +193,6 @@ ON_EMPTY = {
     "corruptions": (lambda: readings.reading_corruptions(EMPTY, paper_results(), {}), ""),
     "claims": (lambda: readings.reading_claims(EMPTY), ""),
     "pretext": (lambda: readings.reading_pretext(EMPTY, {}), ""),
-    "calibration": (lambda: readings.reading_calibration(EMPTY.assign(reached_floor=[])), ""),
     "realism": (lambda: readings.reading_realism(EMPTY, 0.5), "The X-rays of this run are real."),
 }
 

@@ -94,8 +94,25 @@ FAULTS = {
     "images that the network refuses": (
         with_data("organs", image_size=40), ["data.organs.image_size", "divisible by 16", "40 x 40"],
     ),
-    "too few evaluations to calibrate": (
-        changed(calibration={"max_evaluations": 4}), ["calibration", "max_evaluations=4", "9 evaluations"],
+    "a search without an end": (
+        changed(calibration={"closeness": {"strength": 0}}),
+        ["calibration.closeness.strength", "greater than 0", "got 0"],
+    ),
+    "unknown reference": (
+        changed(calibration={"reference": "weakest"}),
+        ["calibration.reference", "'weaker', 'scratch'", "got 'weakest'"],
+    ),
+    "unknown severities": (
+        changed(calibration={"severities": "imagenet_d"}),
+        ["calibration.severities", "'imagenet_d'", "Did you mean 'imagenet_c'?", "A path of a file ends in .json"],
+    ),
+    "severities of a file that is not there": (
+        changed(calibration={"severities": {"organs": "elsewhere/calibration.json"}}),
+        ["calibration.severities", "elsewhere/calibration.json: no such file"],
+    ),
+    "severities of an unknown task": (
+        changed(calibration={"severities": {"organ": "imagenet_c"}}),
+        ["calibration", "unknown task 'organ'", "Did you mean 'organs'?"],
     ),
     "unknown set": (with_data("pneumonia", set="rnsa"), ["unknown data set 'rnsa'", "Did you mean 'rsna'?"]),
     "a set of another kind": (

@@ -46,7 +46,7 @@ def tiny_profile(**changed: Any) -> dict[str, Any]:
             "pneumonia": {"epochs": 2, "batch_size": 6, "steps_per_epoch": 2},
             "organs": {"epochs": 2, "batch_size": 4, "steps_per_epoch": 2},
         },
-        "calibration": {"images": {"organs": 6}, "max_evaluations": 9},
+        "calibration": {"images": {"organs": 6}, "closeness": {"score": 0.1, "strength": 0.3}},
         "statistics": {"bootstrap": 20, "margins": MARGINS},
     }
     return sections | changed

@@ -1,5 +1,12 @@
-"""Calibration cells: five severities per corruption on validation images, by the paper's rule (section 3.3)."""
+"""Calibration cells: five severities per corruption on validation images, by the paper's rule (section 3.3).
 
+What a cell leaves: ``severities.parquet``, one row per corruption and severity; ``search.parquet``, every score of each
+network that was measured; ``calibration.json``, the severities with their provenance, for another study to take over.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,25 +14,85 @@ import numpy as np
 import pandas as pd
 
 from ssrobust_lib import store
-from ssrobust_lib.calibration import calibrate, weaker_arm_score
+from ssrobust_lib.calibration import CALIBRATION, Calibration, calibrate, measure_given, reference_score
 from ssrobust_lib.cells import trained
-from ssrobust_lib.config import AA_ARM
+from ssrobust_lib.config import AA_ARM, REFERENCE_ARM
+from ssrobust_lib.crossing import Closeness
 from ssrobust_lib.devices import set_threads
 from ssrobust_lib.evaluation import classification_score, segmentation_score
 from ssrobust_lib.progress import progress
 from ssrobust_lib.seeds import rng
+from ssrobust_lib.severity_files import FILE, FORMAT, given_strengths, measured_strengths
 
 if TYPE_CHECKING:
     from ssrobust_lib.study import Cell, Study
 
+Scores = dict[tuple[str, int], float]
+
+_MEASURED = "measured.json"  # what a cell in the making has measured so far
+_ROWS_AT_ONCE = 256
+
 
 def compute(study: "Study", cell: "Cell", folder: Path) -> None:
-    """Write ``severities.parquet`` (five strengths per corruption) and ``search.parquet`` (every score measured)."""
-    profile, task = study.profile, cell.of["task"]
+    """Calibrate every corruption of a task, or measure the scores at strengths that come from elsewhere."""
+    profile, task, rule = study.profile, cell.of["task"], study.profile.calibration
     set_threads(profile.threads)
     cache: Any = trained.open_images(study, task)
     chosen = calibration_images(study, cache, task)
-    networks = trained.load_networks(study, task, [arm for arm in profile.arms if arm != AA_ARM])
+    given = given_strengths(profile, task)
+    measured = _Measured(folder / _MEASURED, _scorer(study, cache, chosen, task))
+    resolution = 1 / len(chosen) if task == "pneumonia" else 0.0
+    each = measured_strengths(rule, task)
+    found: list[Calibration] = []
+    with progress(cell.id, len(profile.corruptions) * each, study.folder) as shown:
+        for k, corruption in enumerate(profile.corruptions):
+
+            def score_at(strength: float, corruption: str = corruption, first: int = k * each) -> float:
+                shown(min(shown.done + 1, first + each), text=corruption)
+                return reference_score(measured(corruption, strength), rule.reference)
+
+            options: dict[str, Any] = {"clean_score": found[0].clean_score if found else None, "floor": rule.floor}
+            if given is not None:
+                strengths = given.strengths[corruption]
+                found.append(measure_given(score_at, corruption, strengths, given.source, **options))
+            else:
+                close = Closeness(**rule.closeness.model_dump())
+                options |= {"steps": rule.steps, "closeness": close, "resolution": resolution}
+                found.append(calibrate(score_at, corruption, **options))
+            shown((k + 1) * each)
+    severities = [{"task": task, **row} for one in found for row in one.rows]
+    store.write_table(folder / "severities.parquet", pd.DataFrame(severities))
+    store.write_table(folder / "search.parquet", _search_table(task, found, measured))
+    store.write_json(folder / FILE, _artefact(study, cell, found, cache, chosen))
+    measured.forget()
+
+
+class _Measured:
+    """Scores of every network by corruption and strength, kept in a file: a killed search measures nothing twice."""
+
+    def __init__(self, path: Path, score: Callable[[str, float], Scores]) -> None:
+        self._path, self._score = path, score
+        kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+        self._known = {(c, s): {(init, seed): v for init, seed, v in scores} for c, s, scores in kept}
+
+    def __call__(self, corruption: str, strength: float) -> Scores:
+        place = (corruption if strength else "", strength)  # clean images are the same under every corruption
+        if place not in self._known:
+            self._known[place] = self._score(corruption, strength)
+            lines = [(*p, [(*name, v) for name, v in scores.items()]) for p, scores in self._known.items()]
+            store.write_json(self._path, lines)
+        return self._known[place]
+
+    def forget(self) -> None:
+        """Remove the file: the cell is finished."""
+        self._path.unlink(missing_ok=True)
+
+
+def _scorer(study: "Study", cache: Any, chosen: np.ndarray, task: str) -> Callable[[str, float], Scores]:
+    """Return the function that scores every network on the validation images at a strength."""
+    profile = study.profile
+    networks = trained.load_networks(study, task, _arms(study))
+    normalise = tuple(trained.constants(study, task)["normalise"])
     options: dict[str, Any] = {
         "study_seed": profile.study_seed,
         "batch_size": profile.evaluation.batch_size,
@@ -33,34 +100,85 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
     }
     if task == "organs":
         options["structures"] = trained.own_structures(study, task)
-    score = classification_score if task == "pneumonia" else segmentation_score
-    normalise = tuple(trained.constants(study, task)["normalise"])
-    rule = profile.calibration
-    total = len(profile.corruptions) * rule.max_evaluations
-    severities, search, clean = [], [], None
-    with progress(cell.id, total, study.folder) as shown:
-
-        def measured(strength: float) -> float:
-            scores = score(networks, cache, chosen, normalise, corruption=corruption, strength=strength, **options)
-            shown(min(shown.done + 1, shown.total), text=corruption)
-            return weaker_arm_score(scores)
-
-        for k, corruption in enumerate(profile.corruptions):
-            found = calibrate(
-                measured,
-                corruption,
-                clean_score=clean,
-                floor=rule.floor,
-                max_evaluations=rule.max_evaluations,
-            )
-            clean = found.clean_score
-            severities += [{"task": task, **row} for row in found.rows]
-            search += [(task, corruption, strength, value) for strength, value in found.evaluations]
-            shown((k + 1) * rule.max_evaluations)
-    store.write_table(folder / "severities.parquet", pd.DataFrame(severities))
-    store.write_table(
-        folder / "search.parquet", pd.DataFrame(search, columns=["task", "corruption", "strength", "score"])
+    score: Any = classification_score if task == "pneumonia" else segmentation_score
+    return lambda corruption, strength: score(
+        networks, cache, chosen, normalise, corruption=corruption, strength=strength, **options
     )
+
+
+def _arms(study: "Study") -> list[str]:
+    """Arms that are scored: all but the repetition of normal training."""
+    return [arm for arm in study.profile.arms if arm != AA_ARM]
+
+
+def _search_table(task: str, found: list[Calibration], measured: _Measured) -> pd.DataFrame:
+    """Every score by corruption, strength and network, clean included under each corruption."""
+    rows = [
+        (task, one.corruption, strength, init, seed, score)
+        for one in found
+        for strength, _ in one.evaluations
+        for (init, seed), score in measured(one.corruption, strength).items()
+    ]
+    return pd.DataFrame(rows, columns=["task", "corruption", "strength", "init", "seed", "score"])
+
+
+def _artefact(study: "Study", cell: "Cell", found: list[Calibration], cache: Any, chosen: np.ndarray) -> dict[str, Any]:
+    """Severities of a task with all that led to them; the same study gives the same bytes."""
+    profile, task = study.profile, cell.of["task"]
+    rule = cell.settings["calibration"]
+    arms = [REFERENCE_ARM] if rule["reference"] == "scratch" else _arms(study)
+    data, rows = profile.data[task], cache.rows.iloc[chosen]
+    provenance = store.provenance()
+    return {
+        "format": FORMAT,
+        "task": task,
+        "corruptions": {one.corruption: _levels(one) for one in found},
+        "rule": {name: value for name, value in rule.items() if name != "images"},
+        "score": "accuracy" if task == "pneumonia" else "mean over scans of the mean Dice of their structures",
+        "networks": [
+            {"init": c.of["init"], "seed": c.of["seed"], "cell": c.id}
+            for c in study.cells("03_finetune", tasks=[task], arms=arms)
+        ],
+        "validation": {
+            "set": data.label,
+            "phantoms": data.set in profile.phantoms,
+            "images": len(chosen),
+            "samples": int(rows["sample_id"].nunique()),
+            "patients": int(rows["patient_id"].nunique()),
+            "sha256": content_of(cache, chosen),
+        },
+        "input": {"image_size": data.image_size, "pixel_mm": data.pixel_mm, "window_hu": data.window_hu},
+        "random_key": {"study_seed": profile.study_seed, "severity": CALIBRATION},
+        "made_with": {"profile": profile.name, "commit": provenance["commit"], **provenance["versions"]},
+    }
+
+
+def _levels(one: Calibration) -> dict[str, Any]:
+    return {
+        "unit": one.rows[0]["unit"],
+        "strengths": [row["strength"] for row in one.rows],
+        "scores": [row["score"] for row in one.rows],
+        "clean_score": one.clean_score,
+        "floor": one.floor,
+        "reached_floor": one.reached_floor,
+        "refused": one.refused,
+        "reason": one.reason,
+        "note": one.note,
+        "measured": len(one.evaluations),
+    }
+
+
+def content_of(cache: Any, chosen: np.ndarray) -> str:
+    """SHA-256 (hex) over names, labels, pixels and masks of some images of the cache, in their order."""
+    digest = hashlib.sha256()
+    named = cache.rows.iloc[chosen][["sample_id", "slice", "label"]].astype(str)
+    digest.update(named.to_csv(index=False, lineterminator="\n").encode())
+    for start in range(0, len(chosen), _ROWS_AT_ONCE):
+        part = chosen[start : start + _ROWS_AT_ONCE]
+        for stored in (cache.images, cache.masks):
+            if stored is not None:
+                digest.update(np.ascontiguousarray(stored[part]).data.cast("B"))
+    return digest.hexdigest()
 
 
 def calibration_images(study: "Study", cache: "object", task: str) -> np.ndarray:

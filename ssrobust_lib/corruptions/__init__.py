@@ -12,13 +12,15 @@ below.
 """
 
 from ssrobust_lib.corruptions import noise, photometry, sharpness
-from ssrobust_lib.corruptions.imagenet_c import IMAGENET_C_STRENGTHS
 from ssrobust_lib.corruptions.interface import CORRUPTIONS, Corruption, corrupt, corruption
+from ssrobust_lib.corruptions.published_strengths import IMAGENET_C_STRENGTHS, PUBLISHED_STRENGTHS, PUBLISHED_TITLES
 from ssrobust_lib.corruptions.streams import sample_keys
 
 __all__ = [
     "CORRUPTIONS",
     "IMAGENET_C_STRENGTHS",
+    "PUBLISHED_STRENGTHS",
+    "PUBLISHED_TITLES",
     "Corruption",
     "corrupt",
     "corruption",

@@ -7,6 +7,7 @@ in words what is missing; what it returns shows itself as the last expression of
 
 from .bars import clean_bars, corruption_bars
 from .breakdowns import class_balance, structure_dice
+from .calibration import calibration_curves
 from .canvas import StudyFigure
 from .comparisons import forest_plot
 from .corrupted_images import corruption_examples, severity_strip
@@ -28,7 +29,7 @@ from .result_tables import (
     verdict_table,
 )
 from .robustness import confusion_table, corruption_error_table, drop_table, metric_table, structure_table
-from .severities import calibration_curves, severity_curves
+from .severities import severity_curves
 from .study_tables import best_epochs, note_clauses, severity_table, transfer_table
 from .style import (
     arm_styles,

@@ -4,6 +4,8 @@ Enters: the tables of the fine-tuning and calibration cells. Leaves: an `HtmlTab
 paper.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
+
 import pandas as pd
 
 from .style import corruption_title, order_arms, order_corruptions, paper_label
@@ -19,33 +21,50 @@ def transfer_table(transfer: pd.DataFrame, caption: str, *, dataset: str) -> Htm
     return html_table(sums, caption, dataset=dataset, headings=headings, fold=caption)
 
 
-def severity_table(severities: pd.DataFrame, caption: str, *, dataset: str) -> HtmlTable:
-    """Strongest severity of each corruption of a task: strength in words, score there, what the rule left open.
+def severity_table(
+    severities: pd.DataFrame,
+    strongest: pd.DataFrame,
+    caption: str,
+    *,
+    dataset: str,
+    reference: str = "the weaker arm's",
+    published: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
+) -> HtmlTable:
+    """Severities of each corruption of a task: strengths and scores, what the rule left open, published strengths.
 
     Parameters
     ----------
-    severities : `ssrobust_lib.examples.strongest_words` of one task.
+    severities : one row per corruption and severity.
+    strongest : `ssrobust_lib.strengths.strongest_words` of them.
+    reference : whose score it is, in words.
+    published : name of a table -> corruption -> its strengths.
     """
-    said = {row.corruption: note_clauses(row.note) for row in severities.itertuples()}
+    said = {row.corruption: note_clauses(row.note) for row in strongest.itertuples()}
     everywhere = [clause for clause in next(iter(said.values()), []) if all(clause in other for other in said.values())]
-    order = order_corruptions(severities["corruption"])
-    rows = severities.set_index("corruption").loc[order].reset_index()
-    shown = pd.DataFrame(
-        {
-            "corruption": [corruption_title(name) for name in order],
-            "severity 5": rows["words"],
-            "score": rows["score"],
-            "floor": pd.Series(
-                [
-                    Markup(_floor_words(row.reached_floor, [c for c in said[row.corruption] if c not in everywhere]))
-                    for row in rows.itertuples()
-                ],
-                dtype=object,
-            ),
-        }
-    )
-    floor = f"Score: weaker arm, validation images. Floor: {rows['floor'].iloc[0]:.3g}." if len(rows) else None
+    order = order_corruptions(strongest["corruption"])
+    rows = strongest.set_index("corruption").loc[order].reset_index()
+    of_name = {name: part.sort_values("severity") for name, part in severities.groupby("corruption")}
+    columns = {
+        "corruption": [corruption_title(name) for name in order],
+        "severity 5": list(rows["words"]),
+        "strengths 1 to 5": [_numbers(of_name[name]["strength"]) for name in order],
+        "scores 1 to 5": [_numbers(of_name[name]["score"], "{:.2f}") for name in order],
+        "floor": [
+            Markup(_floor_words(row.reached_floor, [c for c in said[row.corruption] if c not in everywhere]))
+            for row in rows.itertuples()
+        ],
+    }
+    columns |= {
+        title: [_numbers(table[name]) if name in table else "–" for name in order]
+        for title, table in (published or {}).items()
+    }
+    shown = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
+    floor = f"Score: {reference}, validation images. Floor: {rows['floor'].iloc[0]:.3g}." if len(rows) else None
     return html_table(shown, caption, dataset=dataset, note=floor)
+
+
+def _numbers(values: Iterable[float], form: str = "{:.2g}") -> str:
+    return ", ".join(form.format(value) for value in values)
 
 
 def _floor_words(reached: bool, why: list[str]) -> str:
