@@ -1,12 +1,13 @@
-"""Tiny CT sets of the challenges in their published layouts: scans of (6, 40, 40) voxels of 3 x 2 x 2 mm."""
+"""Tiny CT sets in their published layouts: scans of (6, 40, 40) voxels of 3 x 2 x 2 mm."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from layouts import body, write_canonical
+from layouts import body, write_canonical, write_nifti
 
 from ssrobust_lib.datasets import btcv
+from ssrobust_lib.datasets.structures import VISCERAL_STRUCTURES
 
 SHAPE = (6, 40, 40)
 ORIGIN = (-100.0, -40.0, -40.0)  # (z, y, x), LPS
@@ -114,6 +115,49 @@ def write_sliver07(root: Path) -> Path:
     write_itk(root / "training" / "scan" / "liver-orig001.mhd", body())
     write_itk(root / "training" / "label" / "liver-seg001.mhd", label_map(1) * np.uint8(1))
     write_itk(root / "test" / "scan" / "liver-orig001.mhd", body(seed=1))
+    return root
+
+
+def write_kits19(root: Path) -> Path:
+    """Three cases as (slice from above, row, column) with the published affine; the third was not downloaded."""
+    affine = np.array([[0, 0, -2.0, 0], [0, -2.0, 0, 0], [-3.0, 0, 0, 0], [0, 0, 0, 1]])
+    for k in range(3):
+        label = np.zeros((6, 40, 40), np.uint8)
+        label[5, 10:14, 25:30], label[5, 12, 26] = 1, 2
+        folder = root / "data" / f"case_{k:05d}"
+        if k < 2:
+            write_nifti(folder / "imaging.nii.gz", body(seed=k)[::-1], affine)
+        write_nifti(folder / "segmentation.nii.gz", label[::-1], affine)
+    return root
+
+
+def write_luna16(root: Path) -> Path:
+    import SimpleITK
+
+    for k in range(2):
+        image = SimpleITK.GetImageFromArray(body(seed=k))
+        image.SetSpacing((2.0, 2.0, 3.0))
+        (root / f"subset{k}").mkdir(parents=True)
+        SimpleITK.WriteImage(image, root / f"subset{k}" / f"1.3.6.{k}.mhd")
+    return root
+
+
+def write_lits(root: Path) -> Path:
+    write_canonical(root / "batch1" / "volume-0.nii", body())
+    write_canonical(root / "batch1" / "segmentation-0.nii", (body() > 0).astype(np.uint8))
+    write_canonical(root / "test-volume-3.nii", body(seed=1))
+    return root
+
+
+def write_visceral(root: Path) -> Path:
+    """One complete scan, and one that lacks all but the liver."""
+    for volume, n_structures in (("10000100_1_CTce_ThAb", 20), ("10000200_1_CT_wb", 1)):
+        write_canonical(root / "silver" / "volumes" / f"{volume}.nii.gz", body())
+        for k, structure in enumerate(VISCERAL_STRUCTURES[:n_structures]):
+            mask = np.zeros(SHAPE, np.uint8)
+            mask[2, 5:15, k + 5] = 1
+            write_canonical(root / "silver" / "masks" / f"{volume}_{structure.radlex_id}_1.nii.gz", mask)
+    write_nifti(root / "silver" / "volumes" / "10000100_1_MRT1_wb.nii.gz", body())
     return root
 
 
