@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from format_files import ct_elements, save_dicom, write_itk
 from layouts import body, write_canonical, write_nifti
 
 from ssrobust_lib.datasets import btcv
 from ssrobust_lib.datasets.structures import VISCERAL_STRUCTURES
 
 SHAPE = (6, 40, 40)
+SPACING_MM = (3.0, 2.0, 2.0)
 ORIGIN = (-100.0, -40.0, -40.0)  # (z, y, x), LPS
 
 
@@ -21,48 +23,32 @@ def label_map(n_structures: int) -> np.ndarray:
     return labels
 
 
-def write_itk(path: Path, array: np.ndarray, *, flipped: bool = False) -> Path:
+def write_scan(path: Path, array: np.ndarray, *, flipped: bool = False) -> Path:
     """MetaImage or NRRD; `flipped` stores slices from the head down and rows from the back."""
-    import SimpleITK
-
-    origin, direction = list(ORIGIN[::-1]), [1, 0, 0, 0, 1, 0, 0, 0, 1]
+    z, y, x = ORIGIN
     if flipped:
-        origin[1] += 2.0 * (array.shape[1] - 1)
-        origin[2] += 3.0 * (array.shape[0] - 1)
-        array, direction[4], direction[8] = array[::-1, ::-1], -1, -1
-    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(array))
-    image.SetSpacing((2.0, 2.0, 3.0))
-    image.SetOrigin(origin)
-    image.SetDirection(direction)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    SimpleITK.WriteImage(image, path)
-    return path
+        z, y = z + 3.0 * (array.shape[0] - 1), y + 2.0 * (array.shape[1] - 1)
+        array = np.ascontiguousarray(array[::-1, ::-1])
+    direction = (1, 0, 0, 0, -1, 0, 0, 0, -1) if flipped else ()
+    return write_itk(path, array, direction=direction, spacing_mm=SPACING_MM, origin=(z, y, x))
 
 
 def write_slices(folder: Path, hu: np.ndarray, names: Sequence[str], *, own_series: bool = False) -> None:
     """One uncompressed axial DICOM per slice, the lowest first in `names`."""
-    import pydicom
-    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+    from pydicom.uid import generate_uid
 
     folder.mkdir(parents=True, exist_ok=True)
     for k, (plane, name) in enumerate(zip(hu, names, strict=True)):
-        data = pydicom.Dataset()
-        data.file_meta = pydicom.dataset.FileMetaDataset()
-        data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = CTImageStorage
-        data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid(entropy_srcs=[str(folder), name])
-        data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        series = name if own_series else "one"
-        data.SeriesInstanceUID = generate_uid(entropy_srcs=[str(folder), series])
-        data.Modality, data.PatientID, data.InstanceNumber = "CT", folder.name, k + 1
-        data.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-        data.ImagePositionPatient = [ORIGIN[2], ORIGIN[1], ORIGIN[0] + 3.0 * k]
-        data.PixelSpacing, data.SliceThickness = [2.0, 2.0], 3.0
-        data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-        data.Rows, data.Columns = plane.shape
-        data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 0
-        data.RescaleSlope, data.RescaleIntercept = 2, -1100
-        data.PixelData = ((plane.astype(np.int32) + 1100) // 2).astype("<u2").tobytes()
-        data.save_as(folder / name, enforce_file_format=True)
+        series = generate_uid(entropy_srcs=[str(folder), name if own_series else "one"])
+        elements = ct_elements(series, SPACING_MM) | {
+            "PatientID": folder.name,
+            "InstanceNumber": k + 1,
+            "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+            "ImagePositionPatient": [ORIGIN[2], ORIGIN[1], ORIGIN[0] + SPACING_MM[0] * k],
+            "RescaleSlope": 2,
+            "RescaleIntercept": -1100,
+        }
+        save_dicom(folder / name, ((plane.astype(np.int32) + 1100) // 2).astype(np.uint16), elements)
 
 
 def write_btcv(root: Path) -> Path:
@@ -76,9 +62,9 @@ def write_btcv(root: Path) -> Path:
 
 def write_cad_pe(root: Path) -> Path:
     for case, reference, flipped in (("001", "0001", False), ("e0032", "e0032", True)):
-        write_itk(root / "images" / f"{case}.nrrd", body(), flipped=flipped)
-        write_itk(root / "rs" / f"{reference}RefStd.nrrd", label_map(3), flipped=flipped)
-    write_itk(root / "images" / "007.nrrd", body(seed=1))
+        write_scan(root / "images" / f"{case}.nrrd", body(), flipped=flipped)
+        write_scan(root / "rs" / f"{reference}RefStd.nrrd", label_map(3), flipped=flipped)
+    write_scan(root / "images" / "007.nrrd", body(seed=1))
     return root
 
 
@@ -112,9 +98,9 @@ def write_chaos(root: Path) -> Path:
 
 
 def write_sliver07(root: Path) -> Path:
-    write_itk(root / "training" / "scan" / "liver-orig001.mhd", body())
-    write_itk(root / "training" / "label" / "liver-seg001.mhd", label_map(1) * np.uint8(1))
-    write_itk(root / "test" / "scan" / "liver-orig001.mhd", body(seed=1))
+    write_scan(root / "training" / "scan" / "liver-orig001.mhd", body())
+    write_scan(root / "training" / "label" / "liver-seg001.mhd", label_map(1) * np.uint8(1))
+    write_scan(root / "test" / "scan" / "liver-orig001.mhd", body(seed=1))
     return root
 
 
@@ -132,13 +118,8 @@ def write_kits19(root: Path) -> Path:
 
 
 def write_luna16(root: Path) -> Path:
-    import SimpleITK
-
     for k in range(2):
-        image = SimpleITK.GetImageFromArray(body(seed=k))
-        image.SetSpacing((2.0, 2.0, 3.0))
-        (root / f"subset{k}").mkdir(parents=True)
-        SimpleITK.WriteImage(image, root / f"subset{k}" / f"1.3.6.{k}.mhd")
+        write_scan(root / f"subset{k}" / f"1.3.6.{k}.mhd", body(seed=k))
     return root
 
 

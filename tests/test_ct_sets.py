@@ -11,8 +11,8 @@ from ct_layouts import (
     write_cad_pe,
     write_chaos,
     write_exact09,
-    write_itk,
     write_kits19,
+    write_scan,
     write_sliver07,
     write_visceral,
 )
@@ -74,8 +74,8 @@ def test_sliver07_training_and_test_scans_of_one_number_are_two(tmp_path: Path) 
 
 
 def test_sliver07_scans_and_labels_may_lie_side_by_side(tmp_path: Path) -> None:
-    write_itk(tmp_path / "liver-orig002.mhd", body())
-    write_itk(tmp_path / "liver-seg002.mhd", label_map(1))
+    write_scan(tmp_path / "liver-orig002.mhd", body())
+    write_scan(tmp_path / "liver-seg002.mhd", label_map(1))
     row = rows_of("sliver07", tmp_path)["train_002"]
     np.testing.assert_array_equal(LOADERS["sliver07"].read_label(tmp_path, row, ["liver"]), label_map(1))
 

@@ -1,6 +1,5 @@
 """Every set's loader keeps one contract; options reach it; real sets are listed in full where the reader has them."""
 
-import os
 import subprocess
 import sys
 import warnings
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ct_layouts import CT_STRUCTURES
+from real_images import REAL, needs_real_images
 
 from ssrobust_lib.datasets import LOADERS, LayoutError, UnreadableImageError, Volume, XRay, index_samples, read_image
 from ssrobust_lib.datasets.content_hash import content_hash
@@ -119,11 +119,8 @@ def test_options_of_a_manifest_reach_the_loader(roots: dict[str, Path]) -> None:
 
 # --- real images, where the reader has them
 
-REAL = os.environ.get("SSROBUST_REAL_DATA")
-real = pytest.mark.skipif(not REAL, reason="SSROBUST_REAL_DATA is not set: no real images to read")
 
-
-@real
+@needs_real_images
 @pytest.mark.parametrize(
     ("name", "images", "labelled", "positive"),
     [("rsna", 240, 240, None), ("kermany", 5_840, 5_840, 4_265), ("nih", 621, 621, 192), ("openkbp", 261, 219, 0)],
@@ -151,7 +148,7 @@ def test_real_sets_are_listed_in_full_and_decoded(name: str, images: int, labell
                 assert columns[0] < columns[1]  # column 0 is the patient's right
 
 
-@real
+@needs_real_images
 def test_real_kermany_patients_cross_the_published_split() -> None:
     samples = LOADERS["kermany"].index(locate(load_manifest("kermany"), REAL))
     sides = samples.groupby("patient_id")["published_split"].nunique()
