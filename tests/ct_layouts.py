@@ -1,14 +1,17 @@
-"""Tiny CT sets of the challenges in their published layouts: scans of (6, 40, 40) voxels of 3 x 2 x 2 mm."""
+"""Tiny CT sets in their published layouts: scans of (6, 40, 40) voxels of 3 x 2 x 2 mm."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from layouts import body, write_canonical
+from format_files import ct_elements, save_dicom, write_itk
+from layouts import body, write_canonical, write_nifti
 
 from ssrobust_lib.datasets import btcv
+from ssrobust_lib.datasets.structures import VISCERAL_STRUCTURES
 
 SHAPE = (6, 40, 40)
+SPACING_MM = (3.0, 2.0, 2.0)
 ORIGIN = (-100.0, -40.0, -40.0)  # (z, y, x), LPS
 
 
@@ -20,48 +23,32 @@ def label_map(n_structures: int) -> np.ndarray:
     return labels
 
 
-def write_itk(path: Path, array: np.ndarray, *, flipped: bool = False) -> Path:
+def write_scan(path: Path, array: np.ndarray, *, flipped: bool = False) -> Path:
     """MetaImage or NRRD; `flipped` stores slices from the head down and rows from the back."""
-    import SimpleITK
-
-    origin, direction = list(ORIGIN[::-1]), [1, 0, 0, 0, 1, 0, 0, 0, 1]
+    z, y, x = ORIGIN
     if flipped:
-        origin[1] += 2.0 * (array.shape[1] - 1)
-        origin[2] += 3.0 * (array.shape[0] - 1)
-        array, direction[4], direction[8] = array[::-1, ::-1], -1, -1
-    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(array))
-    image.SetSpacing((2.0, 2.0, 3.0))
-    image.SetOrigin(origin)
-    image.SetDirection(direction)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    SimpleITK.WriteImage(image, path)
-    return path
+        z, y = z + 3.0 * (array.shape[0] - 1), y + 2.0 * (array.shape[1] - 1)
+        array = np.ascontiguousarray(array[::-1, ::-1])
+    direction = (1, 0, 0, 0, -1, 0, 0, 0, -1) if flipped else ()
+    return write_itk(path, array, direction=direction, spacing_mm=SPACING_MM, origin=(z, y, x))
 
 
 def write_slices(folder: Path, hu: np.ndarray, names: Sequence[str], *, own_series: bool = False) -> None:
     """One uncompressed axial DICOM per slice, the lowest first in `names`."""
-    import pydicom
-    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+    from pydicom.uid import generate_uid
 
     folder.mkdir(parents=True, exist_ok=True)
     for k, (plane, name) in enumerate(zip(hu, names, strict=True)):
-        data = pydicom.Dataset()
-        data.file_meta = pydicom.dataset.FileMetaDataset()
-        data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = CTImageStorage
-        data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid(entropy_srcs=[str(folder), name])
-        data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        series = name if own_series else "one"
-        data.SeriesInstanceUID = generate_uid(entropy_srcs=[str(folder), series])
-        data.Modality, data.PatientID, data.InstanceNumber = "CT", folder.name, k + 1
-        data.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-        data.ImagePositionPatient = [ORIGIN[2], ORIGIN[1], ORIGIN[0] + 3.0 * k]
-        data.PixelSpacing, data.SliceThickness = [2.0, 2.0], 3.0
-        data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-        data.Rows, data.Columns = plane.shape
-        data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 0
-        data.RescaleSlope, data.RescaleIntercept = 2, -1100
-        data.PixelData = ((plane.astype(np.int32) + 1100) // 2).astype("<u2").tobytes()
-        data.save_as(folder / name, enforce_file_format=True)
+        series = generate_uid(entropy_srcs=[str(folder), name if own_series else "one"])
+        elements = ct_elements(series, SPACING_MM) | {
+            "PatientID": folder.name,
+            "InstanceNumber": k + 1,
+            "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+            "ImagePositionPatient": [ORIGIN[2], ORIGIN[1], ORIGIN[0] + SPACING_MM[0] * k],
+            "RescaleSlope": 2,
+            "RescaleIntercept": -1100,
+        }
+        save_dicom(folder / name, ((plane.astype(np.int32) + 1100) // 2).astype(np.uint16), elements)
 
 
 def write_btcv(root: Path) -> Path:
@@ -75,9 +62,9 @@ def write_btcv(root: Path) -> Path:
 
 def write_cad_pe(root: Path) -> Path:
     for case, reference, flipped in (("001", "0001", False), ("e0032", "e0032", True)):
-        write_itk(root / "images" / f"{case}.nrrd", body(), flipped=flipped)
-        write_itk(root / "rs" / f"{reference}RefStd.nrrd", label_map(3), flipped=flipped)
-    write_itk(root / "images" / "007.nrrd", body(seed=1))
+        write_scan(root / "images" / f"{case}.nrrd", body(), flipped=flipped)
+        write_scan(root / "rs" / f"{reference}RefStd.nrrd", label_map(3), flipped=flipped)
+    write_scan(root / "images" / "007.nrrd", body(seed=1))
     return root
 
 
@@ -111,9 +98,47 @@ def write_chaos(root: Path) -> Path:
 
 
 def write_sliver07(root: Path) -> Path:
-    write_itk(root / "training" / "scan" / "liver-orig001.mhd", body())
-    write_itk(root / "training" / "label" / "liver-seg001.mhd", label_map(1) * np.uint8(1))
-    write_itk(root / "test" / "scan" / "liver-orig001.mhd", body(seed=1))
+    write_scan(root / "training" / "scan" / "liver-orig001.mhd", body())
+    write_scan(root / "training" / "label" / "liver-seg001.mhd", label_map(1) * np.uint8(1))
+    write_scan(root / "test" / "scan" / "liver-orig001.mhd", body(seed=1))
+    return root
+
+
+def write_kits19(root: Path) -> Path:
+    """Three cases as (slice from above, row, column) with the published affine; the third was not downloaded."""
+    affine = np.array([[0, 0, -2.0, 0], [0, -2.0, 0, 0], [-3.0, 0, 0, 0], [0, 0, 0, 1]])
+    for k in range(3):
+        label = np.zeros((6, 40, 40), np.uint8)
+        label[5, 10:14, 25:30], label[5, 12, 26] = 1, 2
+        folder = root / "data" / f"case_{k:05d}"
+        if k < 2:
+            write_nifti(folder / "imaging.nii.gz", body(seed=k)[::-1], affine)
+        write_nifti(folder / "segmentation.nii.gz", label[::-1], affine)
+    return root
+
+
+def write_luna16(root: Path) -> Path:
+    for k in range(2):
+        write_scan(root / f"subset{k}" / f"1.3.6.{k}.mhd", body(seed=k))
+    return root
+
+
+def write_lits(root: Path) -> Path:
+    write_canonical(root / "batch1" / "volume-0.nii", body())
+    write_canonical(root / "batch1" / "segmentation-0.nii", (body() > 0).astype(np.uint8))
+    write_canonical(root / "test-volume-3.nii", body(seed=1))
+    return root
+
+
+def write_visceral(root: Path) -> Path:
+    """One complete scan, and one that lacks all but the liver."""
+    for volume, n_structures in (("10000100_1_CTce_ThAb", 20), ("10000200_1_CT_wb", 1)):
+        write_canonical(root / "silver" / "volumes" / f"{volume}.nii.gz", body())
+        for k, structure in enumerate(VISCERAL_STRUCTURES[:n_structures]):
+            mask = np.zeros(SHAPE, np.uint8)
+            mask[2, 5:15, k + 5] = 1
+            write_canonical(root / "silver" / "masks" / f"{volume}_{structure.radlex_id}_1.nii.gz", mask)
+    write_nifti(root / "silver" / "volumes" / "10000100_1_MRT1_wb.nii.gz", body())
     return root
 
 

@@ -10,7 +10,9 @@ import numpy as np
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 ENHANCED_CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2.1"
 RADIOGRAPH = "1.2.840.10008.5.1.4.1.1.1"
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 EXPLICIT = "1.2.840.10008.1.2.1"
+JPEG = "1.2.840.10008.1.2.4.50"
 AXIAL = np.eye(3)  # rows: direction from column to column, from row to row, from slice to slice (left, posterior, up)
 
 
@@ -38,7 +40,9 @@ def save_dicom(
         data.file_meta = pydicom.dataset.FileMetaDataset()
         data.SOPClassUID = elements.get("SOPClassUID", RADIOGRAPH)
         data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID
-        data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid(entropy_srcs=[str(path)])
+        data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid(
+            entropy_srcs=[path.parent.name, path.name]
+        )
         native = EXPLICIT if UID(syntax).is_encapsulated else syntax
         data.file_meta.TransferSyntaxUID = native
         data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
@@ -151,13 +155,21 @@ def write_enhanced_ct(
     return save_dicom(path, (stored[order] + 1024).astype(np.uint16), elements)
 
 
-def write_itk(path: Path, stored: np.ndarray, *, compress: bool = False, direction: Sequence[float] = ()) -> Path:
-    """Write an array (slice, row, column) by SimpleITK in the format of the path's suffix."""
+def write_itk(
+    path: Path,
+    stored: np.ndarray,
+    *,
+    compress: bool = False,
+    direction: Sequence[float] = (),
+    spacing_mm: Sequence[float] = (3.0, 2.0, 1.5),
+    origin: Sequence[float] = (700.0, 30.0, -40.0),
+) -> Path:
+    """Write an array (slice, row, column) by SimpleITK in the format of the path's suffix; spacing and origin alike."""
     import SimpleITK
 
     image = SimpleITK.GetImageFromArray(stored)
-    image.SetSpacing((1.5, 2.0, 3.0))
-    image.SetOrigin((-40.0, 30.0, 700.0))
+    image.SetSpacing(spacing_mm[::-1])
+    image.SetOrigin(origin[::-1])
     if direction:
         image.SetDirection([float(value) for value in direction])
     path.parent.mkdir(parents=True, exist_ok=True)

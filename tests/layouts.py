@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from format_files import EXPLICIT, JPEG, SECONDARY_CAPTURE, save_dicom
 
 LPS = np.diag([-2.0, -2.0, 3.0, 1.0])  # array axes (column to the left, row to the back, slice upwards); RAS world
 
@@ -39,32 +40,10 @@ def write_dicom(
     path: Path, pixels: np.ndarray, *, bits: int = 8, photometric: str = "MONOCHROME2", jpeg: bool = False
 ) -> None:
     """Write a radiograph with RSNA's header, invalid PatientAge included."""
-    import io
-
-    import pydicom
-    from PIL import Image
-    from pydicom.config import disable_value_validation
-    from pydicom.encaps import encapsulate
-    from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, SecondaryCaptureImageStorage, generate_uid
-
-    with disable_value_validation():
-        data = pydicom.Dataset()
-        data.file_meta = pydicom.dataset.FileMetaDataset()
-        data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = SecondaryCaptureImageStorage
-        data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid(entropy_srcs=[path.name])
-        data.file_meta.TransferSyntaxUID = JPEGBaseline8Bit if jpeg else ExplicitVRLittleEndian
-        data.PatientID, data.PatientAge, data.PatientSex, data.ViewPosition = path.stem, "48", "F", "AP"
-        data.SamplesPerPixel, data.PhotometricInterpretation, data.PixelRepresentation = 1, photometric, 0
-        data.Rows, data.Columns = pixels.shape
-        data.BitsAllocated, data.BitsStored, data.HighBit = (8 if bits == 8 else 16), bits, bits - 1
-        if jpeg:
-            packed = io.BytesIO()
-            Image.fromarray(pixels.astype(np.uint8)).save(packed, "JPEG", quality=95)
-            data.PixelData = encapsulate([packed.getvalue()])
-        else:
-            data.PixelData = pixels.astype(np.uint8 if bits == 8 else np.uint16).tobytes()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        data.save_as(path, enforce_file_format=True)
+    elements = {"SOPClassUID": SECONDARY_CAPTURE, "PhotometricInterpretation": photometric, "PatientID": path.stem}
+    elements |= {"PatientAge": "48", "PatientSex": "F", "ViewPosition": "AP"}
+    stored = pixels.astype(np.uint8 if bits == 8 else np.uint16)
+    save_dicom(path, stored, elements, syntax=JPEG if jpeg else EXPLICIT, bits=bits)
 
 
 def xray(seed: int = 0, side: int = 32) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 from layouts import write_pictures
-from tiny_profile import tiny_profile, write_profile
+from tiny_profile import profile_of_xrays, write_profile
 
 PARTS = {"train": 12, "val": 4, "test": 6, "unlabelled": 4, "external": 6}
 
@@ -29,11 +29,8 @@ def own_folder(root: Path, parts: dict[str, int] = PARTS, **table: str) -> Path:
 
 def own_profile(folder: Path, **data: Any) -> Path:
     """A profile beside the folder of a set of its own."""
-    sections = tiny_profile(name="own")
+    sections = profile_of_xrays(name="own") | {"phantoms": {}}
     pneumonia = {"set": "xrays/ward.yaml", "split": "given", "label_fraction": 0.5, "image_size": 32, **data}
     away = {"set": "xrays/ward.yaml", "name": "elsewhere"}
     sections["data"] = {"pneumonia": {"external_sets": [away], **pneumonia}}
-    sections["phantoms"] = {}
-    for section in ("networks", "pretext", "finetune"):
-        sections[section] = {"pneumonia": sections[section]["pneumonia"]}
     return write_profile(folder, sections)

@@ -5,11 +5,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ct_layouts import CT_WRITERS, label_map, write_cad_pe, write_chaos, write_exact09, write_itk, write_sliver07
+from ct_layouts import (
+    CT_WRITERS,
+    label_map,
+    write_cad_pe,
+    write_chaos,
+    write_exact09,
+    write_kits19,
+    write_scan,
+    write_sliver07,
+    write_visceral,
+)
 from layouts import body, write_canonical, write_decathlon
 
 from ssrobust_lib.datasets import LOADERS, VISCERAL_STRUCTURES, LayoutError, UnreadableImageError, index_samples
 from ssrobust_lib.datasets.manifest import load_manifest, locate, manifests
+from ssrobust_lib.datasets.visceral import vote
 from ssrobust_lib.phantoms.writers import PHANTOM_WRITERS
 from ssrobust_lib.registry import UnknownNameError
 from ssrobust_lib.splits import check_no_patient_crosses, split_published
@@ -63,8 +74,8 @@ def test_sliver07_training_and_test_scans_of_one_number_are_two(tmp_path: Path) 
 
 
 def test_sliver07_scans_and_labels_may_lie_side_by_side(tmp_path: Path) -> None:
-    write_itk(tmp_path / "liver-orig002.mhd", body())
-    write_itk(tmp_path / "liver-seg002.mhd", label_map(1))
+    write_scan(tmp_path / "liver-orig002.mhd", body())
+    write_scan(tmp_path / "liver-seg002.mhd", label_map(1))
     row = rows_of("sliver07", tmp_path)["train_002"]
     np.testing.assert_array_equal(LOADERS["sliver07"].read_label(tmp_path, row, ["liver"]), label_map(1))
 
@@ -98,6 +109,19 @@ def test_kits19_cases_are_found_wherever_the_repository_was_cloned(tmp_path: Pat
     write_canonical(tmp_path / "kits19-master" / "data" / "case_00003" / "imaging.nii.gz", body())
     (tmp_path / "case_notes").mkdir()
     assert list(rows_of("kits19", tmp_path)) == ["case_00003"]
+
+
+def test_kits19_slices_from_above_are_turned_and_the_bad_case_is_left_out(tmp_path: Path) -> None:
+    write_kits19(tmp_path / "kits19")
+    (tmp_path / "kits19" / "data" / "case_00001").rename(tmp_path / "kits19" / "data" / "case_00015")
+    manifest = load_manifest("kits19")
+    root = locate(manifest, tmp_path)
+    samples, left_out = index_samples(manifest, root)
+    assert samples["sample_id"].tolist() == ["kits19/case_00000"]
+    assert left_out["reason"].str.contains("mislabelled|missing").all() and len(left_out) == 2
+    labels = LOADERS["kits19"].read_label(root, samples.iloc[0], manifest.structures)
+    assert np.unique(np.nonzero(labels)[0]).tolist() == [5] and (labels == 2).sum() == 1
+    assert LOADERS["kits19"].read_image(root, samples.iloc[0]).hu[5, 30, 25] > 150  # the dense part is above
 
 
 # --- VISCERAL
@@ -148,6 +172,44 @@ def test_visceral_without_corpora_has_no_published_split(tmp_path: Path) -> None
     assert set(samples["corpus"]) == {"not stated"} and "published_split" not in samples
     with pytest.raises(KeyError, match="no published split"):
         split_published(samples, val=1, seed=0)
+
+
+def test_visceral_takes_complete_scans_and_reports_the_rest(roots: dict[str, Path]) -> None:
+    samples, left_out = LOADERS["visceral"].survey(roots["visceral"])
+    assert samples["sample_id"].tolist() == ["visceral/10000100_1_CTce_ThAb"]
+    row = samples.iloc[0]
+    assert (row["patient_id"], row["corpus"], row["contrast"], row["field_of_view"]) == (
+        "visceral/10000100",
+        "silver",
+        True,
+        "ThAb",
+    )
+    assert left_out["reason"].tolist() == [f"19 of 20 structures have no mask: {', '.join(NAMES[1:])}"]
+    every = LOADERS["visceral"].index(roots["visceral"], incomplete="unlabelled")
+    assert every["has_label"].tolist() == [True, False]
+
+
+def test_visceral_tells_psoas_sides_from_geometry_and_lets_small_structures_win(tmp_path: Path) -> None:
+    write_visceral(tmp_path)
+    masks = tmp_path / "silver" / "masks"
+    for number, columns in ((32248, slice(30, 34)), (32249, slice(4, 8)), (58, slice(0, 40))):
+        mask = np.zeros((6, 40, 40), np.uint8)
+        mask[4, 20:30, columns] = 1
+        write_canonical(masks / f"10000100_1_CTce_ThAb_{number}_1.nii.gz", mask)
+    row = LOADERS["visceral"].index(tmp_path).iloc[0]
+    labels = LOADERS["visceral"].read_label(tmp_path, row, ["liver", "right_psoas", "left_psoas"])
+    assert (labels[4, 20:30, 4:8] == 2).all() and (labels[4, 20:30, 30:34] == 3).all()
+    assert (labels == 1).sum() == 10 * 32
+    one = LOADERS["visceral"].read_label(tmp_path, row, ["left_psoas"])
+    assert set(np.nonzero(one)[2]) == set(range(30, 34))
+
+
+def test_annotators_vote() -> None:
+    masks = [np.array(mask, bool) for mask in ([1, 1, 0, 0], [1, 0, 1, 0], [1, 1, 0, 0], [1, 0, 1, 0])]
+    np.testing.assert_array_equal(vote(masks[:1]), masks[0])
+    np.testing.assert_array_equal(vote(masks[:2]), masks[0])
+    np.testing.assert_array_equal(vote(masks[:3]), [1, 1, 0, 0])
+    np.testing.assert_array_equal(vote(masks), [1, 0, 0, 0])  # half is not more than half
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +285,22 @@ def test_a_folder_in_nnunet_form_is_read(tmp_path: Path) -> None:
     row = rows_of("decathlon", tmp_path)["liver_1"]
     labels = LOADERS["decathlon"].read_label(tmp_path, row, ["liver", "tumour"])
     np.testing.assert_array_equal(labels, label_map(2))
+
+
+def test_decathlon_reads_metadata_and_both_forms_of_labels(tmp_path: Path) -> None:
+    write_decathlon(tmp_path)
+    index = json.loads((tmp_path / "dataset.json").read_text())
+    samples = LOADERS["decathlon"].index(tmp_path)
+    assert samples["scanner_group"].tolist()[:2] == ["A", "B"] and samples["has_label"].tolist() == [True, True, False]
+    first = LOADERS["decathlon"].read_label(tmp_path, samples.iloc[1], ["Gland", "Cord"])
+    index["labels"] = {"background": 0, "Gland": 3, "Cord": 1}
+    (tmp_path / "dataset.json").write_text(json.dumps(index))
+    np.testing.assert_array_equal(LOADERS["decathlon"].read_label(tmp_path, samples.iloc[1], ["Gland", "Cord"]), first)
+    (tmp_path / "labelsTr" / "case_0.nii.gz").unlink()
+    assert "labelsTr/case_0.nii.gz is not there" in LOADERS["decathlon"].survey(tmp_path)[1]["reason"].iloc[0]
+    (tmp_path / "dataset.json").write_text("{}")
+    with pytest.raises(LayoutError, match="no entry 'labels'"):
+        LOADERS["decathlon"].index(tmp_path)
 
 
 # --- every set

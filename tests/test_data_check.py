@@ -12,6 +12,7 @@ from archives import source
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layouts import KERMANY, write_decathlon, write_dicom, write_pictures, write_rsna, xray
+from real_images import REAL, needs_real_images
 
 from ssrobust_lib import cli
 from ssrobust_lib.data_command import check, checksums
@@ -280,10 +281,10 @@ def test_digests_of_files_do_not_depend_on_threads(tmp_path):
     assert one == four and [path for path, _ in one] == paths
 
 
-@pytest.mark.skipif("SSROBUST_REAL_DATA" not in os.environ, reason="SSROBUST_REAL_DATA names no folder of real images")
+@needs_real_images
 @pytest.mark.parametrize("name", ["rsna", "nih"])
 def test_real_sets_are_readable(name):
-    report = check_set(load_manifest(name), Path(os.environ["SSROBUST_REAL_DATA"]), subset=True, workers=2)
+    report = check_set(load_manifest(name), Path(REAL), subset=True, workers=2)
     assert told(report) == [] and report.exit_code == 0
 
 

@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
+from tiny_cells import TASKS
 
 from ssrobust_lib import examples, store
 from ssrobust_lib.cells import trained
 from ssrobust_lib.study import Study
-
-TASKS = ("pneumonia", "organs")
 
 
 def test_phantoms_are_called_phantoms_wherever_they_are_named(tiny_study):

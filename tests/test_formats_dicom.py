@@ -1,16 +1,17 @@
 """DICOM radiographs: every transfer syntax decodes to the stored values, and the grey scale follows the header."""
 
 import io
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from format_files import EXPLICIT, bundled, jpeg, save_dicom
-from layouts import xray
+from layouts import write_dicom, xray
 
 from ssrobust_lib.datasets import UnreadableImageError
-from ssrobust_lib.datasets.formats import read_dicom
+from ssrobust_lib.datasets.formats import age_in_years, read_dicom
 from ssrobust_lib.datasets.formats.dicom import windowed
 from ssrobust_lib.datasets.formats.dicom_files import named_dicom, open_dicom
 from ssrobust_lib.datasets.formats.dicom_frames import decode_frame, jpeg2000_size, jpeg_size
@@ -266,3 +267,20 @@ def test_a_deflated_bomb_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(dicom_files, "MAX_FILE_BYTES", 2**20)
     with pytest.raises(UnreadableImageError, match="grows beyond"):
         read_dicom(bundled("image_dfl.dcm"))
+
+
+@pytest.mark.parametrize(
+    ("text", "years"), [("048Y", 48), ("6M", 0.5), ("48", 48), (30, 30), ("", None), ("155", None)]
+)
+def test_ages(text: object, years: float | None) -> None:
+    assert math.isnan(age_in_years(text)) if years is None else age_in_years(text) == years
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+def test_dicom_values_are_scaled_by_the_stored_bits_and_monochrome1_inverted(tmp_path: Path, bits: int) -> None:
+    stored = np.random.default_rng(bits).integers(0, 2**bits, (20, 30))
+    write_dicom(tmp_path / "a.dcm", stored, bits=bits)
+    write_dicom(tmp_path / "b.dcm", stored, bits=bits, photometric="MONOCHROME1")
+    expected = stored / (2**bits - 1)
+    np.testing.assert_allclose(read_dicom(tmp_path / "a.dcm").pixels, expected, atol=1e-6)
+    np.testing.assert_allclose(read_dicom(tmp_path / "b.dcm").pixels, 1 - expected, atol=1e-6)

@@ -1,10 +1,10 @@
 """The paper's counts come out of a split of RSNA's rows: on the published margins, and on the real table if there."""
 
-import os
 import shutil
 
 import numpy as np
 import pytest
+from real_images import needs_real_images
 
 from ssrobust_lib import readings_splits
 from ssrobust_lib.config import load_profile
@@ -18,8 +18,6 @@ from ssrobust_lib.label_rows import (
     row_split_table,
     stand_in,
 )
-
-REAL = os.environ.get("SSROBUST_REAL_DATA")
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +47,7 @@ def test_the_stand_in_has_the_published_margins_and_gives_the_papers_counts(made
     assert not made[0].real
 
 
-@pytest.mark.skipif(not REAL, reason="SSROBUST_REAL_DATA names no folder of real images")
+@needs_real_images
 def test_the_real_label_table_gives_the_papers_counts():
     table = label_table(load_profile("demo"))
     assert table.real

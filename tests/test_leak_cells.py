@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tiny_profile import tiny_profile, write_profile
+from tiny_profile import profile_of_xrays, tiny_profile, write_profile
 
 from ssrobust_lib import finetuning, pretraining
 from ssrobust_lib.cells import leak, trained
@@ -22,11 +22,8 @@ LEAKS = {
 
 
 def xray_profile(**changed):
-    sections = tiny_profile(name="leaking", leaks=LEAKS)
-    for name in ("data", "networks", "pretext", "finetune"):
-        sections[name] = {"pneumonia": sections[name]["pneumonia"]}
-    sections["phantoms"] = {"rsna": {"n_patients": 90, "size": 32}}
-    return sections | changed
+    phantoms = {"rsna": {"n_patients": 90, "size": 32}}
+    return profile_of_xrays(name="leaking", leaks=LEAKS) | {"phantoms": phantoms} | changed
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,14 @@
 """One exposure under two names is found, two patients are not: on made-up images, and on real ones if there."""
 
 import io
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_up_images import cropped, scan, scenes, small
+from real_images import REAL, needs_real_images
 
 from ssrobust_lib.datasets.near_duplicates import (
     THRESHOLDS,
@@ -18,23 +19,6 @@ from ssrobust_lib.datasets.near_duplicates import (
 )
 from ssrobust_lib.preprocessing import XRaySettings, preprocess_xray
 
-REAL = os.environ.get("SSROBUST_REAL_DATA")
-needs_real = pytest.mark.skipif(not REAL, reason="SSROBUST_REAL_DATA names no folder of real images")
-
-
-def scenes(n: int, side: int = 128, seed: int = 0) -> np.ndarray:
-    """float32 (n, side, side) in [0, 1]: random structures of all sizes."""
-    generator = np.random.default_rng(seed)
-    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(side), np.fft.rfftfreq(side), indexing="ij"))
-    amplitude = 1 / np.maximum(frequency, 1 / side) ** 1.8  # as steep as a radiograph's
-    noise = np.fft.irfft2(np.fft.rfft2(generator.normal(size=(n, side, side))) * amplitude, s=(side, side))
-    low, high = noise.min(axis=(1, 2), keepdims=True), noise.max(axis=(1, 2), keepdims=True)
-    return ((noise - low) / (high - low)).astype(np.float32)
-
-
-def small(images, side: int = 64) -> np.ndarray:
-    return np.stack([preprocess_xray(np.ascontiguousarray(image), XRaySettings(side)) for image in images])
-
 
 def as_jpeg(image: np.ndarray, quality: int = 30) -> np.ndarray:
     from PIL import Image
@@ -42,13 +26,6 @@ def as_jpeg(image: np.ndarray, quality: int = 30) -> np.ndarray:
     stream = io.BytesIO()
     Image.fromarray(np.rint(image * 255).astype(np.uint8)).save(stream, "JPEG", quality=quality)
     return np.asarray(Image.open(stream), np.float32) / 255
-
-
-def cropped(image: np.ndarray, left: float, right: float, top: float, bottom: float) -> np.ndarray:
-    height, width = image.shape
-    return image[
-        round(top * height) : height - round(bottom * height), round(left * width) : width - round(right * width)
-    ]
 
 
 COPIES = {
@@ -144,13 +121,6 @@ def test_a_selection_reads_only_what_is_asked_for(originals):
     assert pairs["pool"].tolist() == [1]
 
 
-def scan(n_slices: int, seed: int) -> np.ndarray:
-    """Slices that change gradually, as along a body."""
-    generator, planes = np.random.default_rng(seed), scenes(4, 64, seed)
-    weights = np.abs(np.sin(np.linspace(0, 3, n_slices)[:, None] + generator.uniform(0, 3, 4)))
-    return np.einsum("nk,khw->nhw", weights / weights.sum(axis=1, keepdims=True), planes).astype(np.float32)
-
-
 def test_a_scan_stored_anew_is_found_by_its_slices():
     scans = {f"s{k}": scan(24, k) for k in range(6)}
     between = (scans["s2"][1:] + scans["s2"][:-1]) / 2
@@ -166,7 +136,7 @@ def test_a_scan_stored_anew_is_found_by_its_slices():
     assert find_near_duplicate_scans(slices, names, [], pool, groups).empty
 
 
-@needs_real
+@needs_real_images
 @pytest.mark.slow
 def test_rsna_and_nih_share_an_image_and_no_false_alarm_is_raised_on_either():
     from ssrobust_lib.datasets import LOADERS, index_samples
@@ -175,7 +145,7 @@ def test_rsna_and_nih_share_an_image_and_no_false_alarm_is_raised_on_either():
     images, names, patients = [], [], []
     for name in ("rsna", "nih"):
         manifest = load_manifest(name)
-        root = locate(manifest, Path(str(REAL)))
+        root = locate(manifest, Path(REAL))
         samples, _ = index_samples(manifest, root)
         for _, row in samples.iterrows():
             pixels = LOADERS[name].read_image(root, row).pixels

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from test_near_duplicates import cropped, scan, scenes, small
+from made_up_images import cropped, scan, scenes, small
 
 from ssrobust_lib import data_report, readings_splits
 from ssrobust_lib.cells import data as data_cell

@@ -3,7 +3,6 @@
 import dataclasses
 import errno
 import json
-import os
 import re
 import warnings
 from pathlib import Path
@@ -11,25 +10,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from real_images import REAL, needs_real_images
 
 from ssrobust_lib.phantoms import realism, xray_files
 from ssrobust_lib.phantoms.xray import draw_patient, render
 from ssrobust_lib.phantoms.xray_anatomy import project_thorax
 from ssrobust_lib.phantoms.xray_findings import ABNORMAL, CLASSES, NORMAL, OPACITY, Findings
-from ssrobust_lib.phantoms.xray_geometry import (
-    add_ellipsoid,
-    add_rod,
-    blurred,
-    cloud,
-    make_plane,
-    outer_size,
-    tilted,
-)
+from ssrobust_lib.phantoms.xray_geometry import add_ellipsoid, add_rod, blurred, cloud, make_plane, outer_size, tilted
 from ssrobust_lib.phantoms.xray_lungs import deposit
 from ssrobust_lib.seeds import rng
 
 SEED = 5
-REAL = os.environ.get("SSROBUST_REAL_DATA")
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +215,7 @@ def test_mean_brightness_does_not_tell_pneumonia():
     assert realism.brightness_auroc(means, [p.positive for p in patients]) < 0.65
 
 
-@pytest.mark.skipif(not REAL, reason="SSROBUST_REAL_DATA is not set: no real images to measure")
+@needs_real_images
 def test_recorded_ranges_are_those_of_the_real_images():
     from PIL import Image
 

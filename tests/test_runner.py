@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 import yaml
-from tiny_profile import tiny_profile, write_profile
+from tiny_profile import profile_of_xrays, tiny_profile, write_profile
 
 from ssrobust_lib import cli, runner, store
 from ssrobust_lib import study as study_module
@@ -274,10 +274,7 @@ def test_the_cells_that_failed_are_told_once_each_and_the_log_is_named(tmp_path)
 @pytest.fixture
 def small():
     """A run of one task in the project's own runs/, removed afterwards."""
-    whole = tiny_profile(name=f"test-killed-{os.getpid()}", arms=["scratch", "jigsaw"], corruptions=["contrast"])
-    for section in ("data", "networks", "pretext", "finetune"):
-        whole[section] = {"pneumonia": whole[section]["pneumonia"]}
-    whole["phantoms"] = {"rsna": whole["phantoms"]["rsna"]}
+    whole = profile_of_xrays(name=f"test-killed-{os.getpid()}", arms=["scratch", "jigsaw"], corruptions=["contrast"])
     runs = PROJECT / "runs"
     folder = runs / whole["name"]
     folder.mkdir(parents=True)

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sample_tables import make_samples
 
 from ssrobust_lib.overlap import keep_out
 from ssrobust_lib.registry import UnknownNameError
@@ -20,18 +21,6 @@ from ssrobust_lib.splits import (
     split_by_row,
     split_published,
 )
-
-
-def make_samples(n_patients: int = 60, seed: int = 0, most_images: int = 4) -> pd.DataFrame:
-    """Patients with one to four images each; a third of the patients positive; all labelled."""
-    generator = np.random.default_rng(seed)
-    rows = [
-        {"sample_id": f"s/{patient}-{image}", "patient_id": f"s/{patient}", "label": int(patient % 3 == 0)}
-        for patient in range(n_patients)
-        for image in range(generator.integers(1, most_images + 1))
-    ]
-    samples = pd.DataFrame(rows).assign(set="s", image="x", has_label=True)
-    return samples.astype({"label": "Int8"})
 
 
 @given(

@@ -52,6 +52,14 @@ def tiny_profile(**changed: Any) -> dict[str, Any]:
     return sections | changed
 
 
+def profile_of_xrays(**changed: Any) -> dict[str, Any]:
+    """The tiny profile with its X-ray task alone."""
+    sections = tiny_profile(**changed)
+    for name in ("data", "networks", "pretext", "finetune"):
+        sections[name] = {"pneumonia": sections[name]["pneumonia"]}
+    return sections | {"phantoms": {"rsna": sections["phantoms"]["rsna"]}}
+
+
 def write_profile(folder: Path, sections: dict[str, Any]) -> Path:
     """Write a profile as a user would, under its own name."""
     path = folder / f"{sections['name']}.yaml"
