@@ -11,9 +11,11 @@ from .canvas import StudyFigure
 from .comparisons import forest_plot
 from .corrupted_images import corruption_examples, severity_strip
 from .curves import pretext_accuracy, training_curves
+from .explored import explored_slices, explored_xrays
 from .images import ct_sheet, overlay, window_hu, xray_sheet
 from .leaks import leak_bars, leak_table
 from .method import method_figure
+from .panels import SlicePanels, XRayPanels
 from .puzzles import Puzzle, jigsaw_examples, reassemble
 from .qualitative import Case, segmentation_cases
 from .result_tables import (
@@ -50,7 +52,9 @@ __all__ = [
     "Case",
     "HtmlTable",
     "Puzzle",
+    "SlicePanels",
     "StudyFigure",
+    "XRayPanels",
     "arm_styles",
     "best_epochs",
     "calibration_curves",
@@ -63,6 +67,8 @@ __all__ = [
     "corruption_word",
     "counted",
     "ct_sheet",
+    "explored_slices",
+    "explored_xrays",
     "forest_plot",
     "format_p",
     "html_table",
