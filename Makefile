@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
-.PHONY: help book plan study rehearse test lint lab bench clean
+.PHONY: help book plan study rehearse test lint lab explore bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/  make \1|/' | column -t -s '|'
@@ -39,6 +39,9 @@ lint: $(READY)
 
 lab: $(READY)  ## open JupyterLab on the notebooks
 	@MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=34359738368 MALLOC_TOP_PAD_=268435456 $(BIN)/jupyter lab notebooks
+
+explore: $(READY)  ## open JupyterLab on single images of a finished run of PROFILE: what each arm says of them
+	@$(BIN)/ssrobust explore $(PROFILE)
 
 bench: $(READY)  ## run benchmarks/ (ONLY=name for one, ONLY=study:smoke for one case): what, measured, goal, met or missed
 	@$(BIN)/python -m benchmarks $(ONLY)

@@ -1,16 +1,23 @@
-"""`python -m benchmarks [NAME ...]`: run benchmarks and print one line per goal.
+"""`python -m benchmarks [NAME ...]`: run benchmarks, print one line per goal, keep the results for the book.
 
 Each module ``bench_<name>.py`` offers ``run()``, which returns rows with name, measured (a text), goal (a text that
-starts with <= or >=) and met. Ratios are measured within one run, against a named peer or a stated bound. A module with
-several cases takes their names: ``python -m benchmarks study:smoke``.
+starts with <= or >=, or empty) and met (true, false, or None where there is no goal or nothing could be measured);
+further fields (peer, version, images_per_second, ...) are kept. Ratios are measured within one run, against a named
+peer or a stated bound. A module with several cases takes their names: ``python -m benchmarks study:smoke``. The
+distributions that a module names in ``PEERS`` have their versions stated.
+
+When a benchmark is through, its rows are written to ``runs/benchmarks/<name>-<UTC time>.json`` with date, commit,
+versions, processor and threads (`ssrobust_lib.benchmark_results` states the form); the book shows the latest of each.
 """
 
 import importlib
 import os
 import pkgutil
 import sys
+import time
 from pathlib import Path
 
+from ssrobust_lib.benchmark_results import VERDICTS, keep_results
 from ssrobust_lib.devices import KERNEL_ENVIRONMENT
 
 
@@ -31,11 +38,24 @@ def main(arguments: list[str]) -> int:
         os.execve(sys.executable, [sys.executable, "-m", "benchmarks", *arguments], environment)
     print(f"{'benchmark':10s} {'what':56s} {'measured':>10s} {'goal':>10s}")
     for choice in chosen:
-        name, *cases = choice.split(":")
-        for row in importlib.import_module(f"benchmarks.bench_{name}").run(*cases):
-            verdict = "met" if row["met"] else "missed"
-            print(f"{name:10s} {row['name']:56s} {row['measured']:>10s} {row['goal']:>10s}  {verdict}", flush=True)
+        measure(choice)
     return 0
 
 
-sys.exit(main(sys.argv[1:]))
+def measure(choice: str, folder: Path | None = None) -> Path:
+    """Run one benchmark, print its rows and keep them; return the file."""
+    name, *cases = choice.split(":")
+    module = importlib.import_module(f"benchmarks.bench_{name}")
+    started, began = time.time(), time.perf_counter()
+    rows = []
+    for row in module.run(*cases):
+        verdict = VERDICTS[row["met"]]
+        print(f"{name:10s} {row['name']:56s} {row['measured']:>10s} {row['goal']:>10s}  {verdict}", flush=True)
+        rows.append(row)
+    seconds = time.perf_counter() - began
+    packages = getattr(module, "PEERS", ())
+    return keep_results(choice, rows, started=started, seconds=seconds, packages=packages, folder=folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 NAME = "data"
+PEERS = ("pydicom", "pillow", "SimpleITK")
 XRAYS = 192
 SIZE = 256
 FEW, MANY = 240, 26_684

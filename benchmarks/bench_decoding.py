@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 NAME = "decoding"
+PEERS = ("pydicom", "pillow", "nibabel", "SimpleITK")
 ROUNDS = 15
 GOAL = 1.0
 BOUND = 0.9

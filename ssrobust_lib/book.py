@@ -39,12 +39,14 @@ GENERATED = (
     "summary_classification.md",
     "summary_segmentation.md",
     "run_table.md",
+    "explorer.md",
+    "benchmarks.md",
     "split_columns.md",
     "splits.csv",
 )
 """Texts that the prose includes from `generated/`: on which images the numbers were computed, the verdict on each claim
-of the paper, the captions of the summary's figures, the parameters of the run, the columns of the table of splits; and
-that table itself, which pages offer for download."""
+of the paper, the captions of the summary's figures, the parameters of the run, what the explorer shows, the latest
+benchmarks, the columns of the table of splits; and that table itself, which pages offer for download."""
 
 SPLITS_FILE = "splits.csv"
 

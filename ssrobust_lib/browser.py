@@ -1,7 +1,8 @@
-"""A headless Chromium, driven through its debugging protocol: how a page of the book looks to a reader.
+"""A headless Chromium, driven through its debugging protocol: how a page looks to a reader, and what it does when used.
 
-What enters: HTML files and window widths. What leaves: measurements of the rendered page (its width, broken images,
-requests that left the machine, errors of scripts) and screenshots. The checks of the book use it; no part of the paper.
+What enters: HTML files or addresses on this machine, window widths, keys. What leaves: measurements of the rendered
+page (its width, broken images, requests that left the machine, errors of scripts), values of scripts, and screenshots.
+The checks of the book and the recording of the explorer use it; no part of the paper.
 """
 
 import base64
@@ -38,7 +39,7 @@ _FLAGS = (
     "--disable-dev-shm-usage",
     "--hide-scrollbars",
     "--allow-file-access-from-files",
-    "--host-resolver-rules=MAP * ~NOTFOUND",  # whoever asks for another machine is found out at once
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # whoever asks for another machine is found out at once
     "--remote-debugging-port=0",
 )
 _PHONE_BELOW = 600  # pixels; narrower windows are measured as a phone shows them
@@ -49,6 +50,23 @@ _AT_REST = """{
   style.textContent = '*, *::before, *::after { transition: none !important; animation: none !important }';
   document.head.append(style);
 }"""
+_KEYS = {  # name -> Windows code and the text that it types
+    "ArrowLeft": (37, ""),
+    "ArrowUp": (38, ""),
+    "ArrowRight": (39, ""),
+    "ArrowDown": (40, ""),
+    "Home": (36, ""),
+    "End": (35, ""),
+    "Tab": (9, ""),
+    "Enter": (13, "\r"),
+}
+_PLACE = """(() => {
+  const element = document.querySelector(SELECTOR);
+  if (!element) return null;
+  element.scrollIntoView({block: 'start'});
+  const box = element.getBoundingClientRect();
+  return {x: box.x + scrollX, y: box.y + scrollY, width: Math.ceil(box.width), height: Math.ceil(box.height)};
+})()"""
 _MEASURE = """(async () => {
   if (window.MathJax && MathJax.startup) await MathJax.startup.promise;
   await document.fonts.ready;
@@ -119,17 +137,64 @@ class Window:
             self._call(f"{domain}.enable")
         self._call("Page.setLifecycleEventsEnabled", enabled=True)
 
-    def open(self, page: Path) -> None:
-        """Load a page and wait until everything that it asks for is there or has failed."""
+    def open(self, page: Path | str) -> None:
+        """Load a file or an address and wait until everything that it asks for is there or has failed."""
         self._load("about:blank")  # a fresh document: going from a page to itself would count as a move within it
         self._events.clear()
-        self._load(Path(page).resolve().as_uri())
+        self._load(page if isinstance(page, str) else Path(page).resolve().as_uri())
         self._call("Runtime.evaluate", expression=_AT_REST)
+
+    def resize(self, width: int, height: int) -> None:
+        """Give the window a size in CSS pixels."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < _PHONE_BELOW}
+        self._call("Emulation.setDeviceMetricsOverride", **size)
+
+    def evaluate(self, script: str) -> Any:
+        """Value of a JavaScript expression, promises awaited; BrowserError where it throws."""
+        answer = self._call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        if "exceptionDetails" in answer:
+            details = answer["exceptionDetails"]
+            raise BrowserError(f"a script failed: {details.get('exception', {}).get('description', details['text'])}")
+        return answer["result"].get("value")
+
+    def wait_for(self, script: str, what: str, *, patience_s: float = 60.0) -> Any:
+        """Evaluate an expression until its value is true, and return it; BrowserError after `patience_s` seconds."""
+        end = time.monotonic() + patience_s
+        while not (value := self.evaluate(script)):
+            if time.monotonic() > end:
+                raise BrowserError(f"waited {patience_s:.0f} s in vain for {what}")
+            time.sleep(0.02)
+        return value
+
+    def press(self, key: str, times: int = 1) -> None:
+        """Press a key of `_KEYS` (what has the focus gets it)."""
+        code, text = _KEYS[key]
+        about: dict[str, Any] = {"key": key, "code": key, "windowsVirtualKeyCode": code, "nativeVirtualKeyCode": code}
+        for _ in range(times):
+            self._call("Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", text=text, **about)
+            self._call("Input.dispatchKeyEvent", type="keyUp", **about)
+
+    def picture(self, selector: str) -> bytes:
+        """Screenshot of the first element that a CSS selector finds, as PNG; BrowserError where there is none."""
+        where = self.evaluate(_PLACE.replace("SELECTOR", json.dumps(selector)))
+        if where is None:
+            raise BrowserError(f"the page has no {selector}")
+        answer = self._call(
+            "Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=where | {"scale": 1}
+        )
+        return base64.b64decode(answer["data"])
+
+    def script_errors(self) -> list[str]:
+        """First lines of the errors that scripts of the open page have raised so far."""
+        return list(self._script_errors())
+
+    def requests(self) -> list[str]:
+        """Addresses that the open page has asked for so far, those of files and inline data left out."""
+        return list(self._external_requests())
 
     def look(self, width: int, screenshot: Path | None = None) -> Rendering:
         """Measure the open page in a window `width` pixels wide; save it whole as PNG where `screenshot` is given."""
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < _PHONE_BELOW}
-        self._call("Emulation.setDeviceMetricsOverride", **size)
+        self.resize(width, 900)
         expression = _MEASURE.replace("WIDTH", str(width))
         answer = self._call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
         if "exceptionDetails" in answer:

@@ -1,4 +1,4 @@
-"""The command line: `ssrobust study|plan|book|rehearse|data|check-book|run-cell|run-report|sync-notebooks`."""
+"""The command line: `ssrobust study|plan|book|rehearse|explore|data|check-book|run-cell|run-report|sync-notebooks`."""
 
 import argparse
 import os
@@ -56,11 +56,13 @@ def _stop(*_: Any) -> None:
 def _expected(error: Exception) -> bool:
     """Errors of the user's making or of the machine; everything else is a fault of ours and keeps its traceback."""
     from ssrobust_lib.book import BookError
+    from ssrobust_lib.browser import BrowserError
     from ssrobust_lib.config import ProfileError
     from ssrobust_lib.data_command import DataCommandError
     from ssrobust_lib.datasets.cache import CacheError
     from ssrobust_lib.datasets.loader import LayoutError
     from ssrobust_lib.datasets.manifest import ManifestError
+    from ssrobust_lib.lab_server import LabError
     from ssrobust_lib.notebook_parameters import ParameterError
     from ssrobust_lib.registry import UnknownNameError
     from ssrobust_lib.runner import RunError
@@ -68,8 +70,9 @@ def _expected(error: Exception) -> bool:
     from ssrobust_lib.store import StoreError
 
     of_the_run = (ParameterError, UnknownNameError, RunError, StoreError, BookError, OSError)
+    of_the_lab = (BrowserError, LabError)
     of_the_data = (ProfileError, ManifestError, LayoutError, PatientCrossesError, DataCommandError, CacheError)
-    return isinstance(error, (*of_the_run, *of_the_data))
+    return isinstance(error, (*of_the_run, *of_the_lab, *of_the_data))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -94,6 +97,13 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--cores", type=int, default=os.cpu_count(), help="processor cores to use (default: all)")
         if name != "plan":
             added.epilog = "What follows -- is handed to Snakemake (--until, --profile workflow/profiles/slurm, ...)."
+    explore = command(
+        "explore", _explore, "open JupyterLab on single images of a finished run, what each arm says of them"
+    )
+    explore.add_argument("profile", nargs="?", default="demo", help="name in profiles/ or path of a YAML file")
+    explore.add_argument(
+        "--record", type=Path, metavar="FOLDER", help="record its states in a headless browser instead"
+    )
     add_data_command(commands)
     check = command(
         "check-book", _check_book, "look for broken images, external requests, errors, overflow in a rendered book"
@@ -150,6 +160,21 @@ def _rehearse(chosen: argparse.Namespace) -> None:
 
     chosen.profile = str(write_rehearsal(load_profile(chosen.profile)))
     _book(chosen)
+
+
+def _explore(chosen: argparse.Namespace) -> None:
+    from ssrobust_lib.explorer.recording import record, write_notebook
+    from ssrobust_lib.explorer.widgets import finished_study
+
+    study = finished_study(chosen.profile)
+    if chosen.record is None:
+        from ssrobust_lib.devices import KERNEL_ENVIRONMENT
+
+        notebook = write_notebook(study.folder, chosen.profile)
+        os.environ.update(KERNEL_ENVIRONMENT)
+        os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", str(notebook)])
+    for path in record(chosen.profile, chosen.record):
+        print(path)
 
 
 def _check_book(chosen: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from ssrobust_lib.registry import unknown_name
 PROJECT = Path(__file__).resolve().parent.parent
 PROFILES = PROJECT / "profiles"
 SHARED_IMAGES = "cache"  # below runs/: decoded images, which no profile may take for its own folder
+BENCHMARK_RESULTS = "benchmarks"  # below runs/ as well
 TASKS = ("pneumonia", "organs")
 CORRUPTION_NAMES = (
     "gaussian_noise",
@@ -258,6 +259,8 @@ class Profile(_Section):
     def _consistent(self) -> "Profile":
         if self.name == SHARED_IMAGES:
             raise ValueError(f"name: runs/{SHARED_IMAGES} holds the decoded images of all runs: choose another name")
+        if self.name == BENCHMARK_RESULTS:
+            raise ValueError(f"name: runs/{BENCHMARK_RESULTS} holds what was benchmarked: choose another name")
         if not self.data:
             raise ValueError("data: expected at least one task (pneumonia, organs)")
         for section in ("data", "networks", "pretext", "finetune"):

@@ -298,8 +298,8 @@ def _cases(
         found = {arm: predict_masks(networks[arm, 0], images, normalise)[0] for arm in arms}
         truth = np.asarray(cache.masks[position])
         if merged is not None:
-            truth = _merged(truth, merged, 1)
-            found = {arm: _merged(mask, merged, 0) for arm, mask in found.items()}
+            truth = merge_values(truth, merged, 1)
+            found = {arm: merge_values(mask, merged, 0) for arm, mask in found.items()}
         case = Case(
             title=f"{words} ({signed(gain[scan], 2)})" if len(arms) > 1 else words,
             image=np.asarray(cache.images[position], np.float32),
@@ -312,10 +312,17 @@ def _cases(
     return cases
 
 
-def _merged(mask: np.ndarray, structures: Mapping[str, Any], side: int) -> np.ndarray:
-    """Mask with value = position of the merged structure + 1; `side` 0 reads network classes, 1 label values."""
-    result = np.zeros_like(mask)
+def merge_values(mask: np.ndarray, structures: Mapping[str, Any], side: int) -> np.ndarray:
+    """Mask with value = position of the structure in `structures` + 1, of the mask's shape and type.
+
+    Parameters
+    ----------
+    mask : uint8 (H, W)
+    structures : name -> (classes of the networks, label values); those scored without tumour are left out
+    side : 0 where the mask holds classes of a network, 1 where it holds label values
+    """
     names = [name for name in structures if "_without_" not in name]
+    merged = np.zeros(256, dtype=mask.dtype)  # value -> position of its structure
     for k, name in enumerate(names, start=1):
-        result[np.isin(mask, structures[name][side])] = k
-    return result
+        merged[list(structures[name][side])] = k
+    return merged[mask]

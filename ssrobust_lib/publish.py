@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from ssrobust_lib.benchmark_results import results_text
 from ssrobust_lib.book import PAGE_NOTE, SPLITS_FILE, build_book
 from ssrobust_lib.book_texts import banner, page_note, run_table
 from ssrobust_lib.config import PROJECT
+from ssrobust_lib.explorer.page import explorer_text
 from ssrobust_lib.report import reports
 from ssrobust_lib.split_table import columns_text, to_csv
 
@@ -69,7 +71,7 @@ def write_summary_figures(study: "Study", folder: Path) -> dict[str, str]:
 
 
 def generated_texts(study: "Study") -> dict[str, str]:
-    """Texts that the prose includes: on which images, the verdicts, the run's parameters."""
+    """Texts that the prose includes: on which images, the verdicts, the run's parameters, states of the explorer."""
     return {
         "banner.md": banner(study.profile),
         PAGE_NOTE: page_note(study.profile),
@@ -77,6 +79,8 @@ def generated_texts(study: "Study") -> dict[str, str]:
         SPLITS_FILE: _splits(study),
         "split_columns.md": columns_text() + "\n",
         "run_table.md": _run(study),
+        "explorer.md": explorer_text(study),
+        "benchmarks.md": results_text(),
     }
 
 

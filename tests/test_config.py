@@ -52,6 +52,7 @@ FAULTS = [
     (lambda v: v["evaluation"].update(tumour="no"), r"evaluation\.tumour: .*'both', 'counted' or 'apart'.*'no'"),
     (lambda v: v.update(name="../out"), r"name: "),
     (lambda v: v.update(name="cache"), r"runs/cache holds the decoded images of all runs: choose another name"),
+    (lambda v: v.update(name="benchmarks"), r"runs/benchmarks holds what was benchmarked: choose another name"),
     (lambda v: v["data"]["organs"].update(on_unreadable="skip"), r"data\.organs\.on_unreadable: .*'report' or 'stop'"),
 ]
 

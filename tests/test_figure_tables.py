@@ -110,19 +110,6 @@ def test_names_of_the_code_become_words():
     assert figures.counted(1, "seed") == "1 seed" and figures.counted(1200, "patient") == "1,200 patients"
 
 
-def test_severity_table_tells_what_is_particular_to_a_corruption():
-    severities = pd.DataFrame(
-        {"corruption": ["resolution", "contrast"], "severity": 5, "score": [0.5, 0.7], "floor": 0.49,
-         "reached_floor": [True, False], "note": ["clean is low", "clean is low; end of the range"],
-         "words": ["half the pixels", "98 %"]}
-    )  # fmt: skip
-    table = figures.severity_table(severities, "Severity 5", dataset=DATASET)
-    contrast, resolution = cells(table)
-    assert contrast[:3] == ["Contrast", "98 %", "0.700"] and contrast[3].startswith("not reached")
-    assert "end of the range" in contrast[3] and "clean is low" not in table.html
-    assert resolution == ["Resolution", "half the pixels", "0.500", "reached"]
-
-
 def test_best_epochs_are_those_of_the_best_validation_score():
     curves = training_curves()
     rows = cells(

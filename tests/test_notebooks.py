@@ -21,7 +21,8 @@ from ssrobust_lib.notebook_parameters import (
 from ssrobust_lib.runner import _computing_part
 from ssrobust_lib.study import STEPS, Cell, Study
 
-NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+NAMES = sorted(path.stem for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+FURTHER = ["explore"]  # opened by readers, never run as a cell of the study
 LINES = 15
 NOT_IN_A_CELL = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Try, ast.Lambda)
 
@@ -41,10 +42,11 @@ def code_cells(content):
 def test_there_is_a_notebook_for_every_step_and_none_besides():
     assert sorted(SECTIONS) == NAMES
     assert {Cell(step, {}, {}).notebook for step in STEPS} == set(NAMES)
+    assert sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")) == sorted([*NAMES, *FURTHER])
 
 
-@pytest.mark.parametrize("name", NAMES)
-class TestNotebook:
+@pytest.mark.parametrize("name", [*NAMES, *FURTHER])
+class TestAnyNotebook:
     def test_is_valid_and_runs_under_python3(self, name):
         import nbformat
 
@@ -67,6 +69,22 @@ class TestNotebook:
             defined = [node for node in ast.walk(ast.parse(source(cell))) if isinstance(node, NOT_IN_A_CELL)]
             assert not defined, ast.unparse(defined[0])
 
+    def test_every_parameter_is_used(self, name):
+        tagged = [cell for cell in code_cells(read(name)) if "parameters" in cell["metadata"].get("tags", [])]
+        assert len(tagged) == 1
+        others = [ast.parse(source(cell)) for cell in code_cells(read(name)) if cell is not tagged[0]]
+        used = {node.id for tree in others for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        assert set(declared_parameters(NOTEBOOKS / f"{name}.ipynb")) <= used
+
+    def test_no_number_of_a_result_is_typed_into_the_prose(self, name):
+        prose = "\n".join(source(cell) for cell in read(name)["cells"] if cell["cell_type"] == "markdown")
+        without_rules = re.sub(r"p < 0\.001|p below 0\.05|above 0\.49|floor of 0\.49|probability of 0\.5", "", prose)
+        without_places = re.sub(r"\b(section|sections|and|to) \d\.\d", "", without_rules)
+        assert not re.findall(r"\b\d+\.\d+\b", without_places)
+
+
+@pytest.mark.parametrize("name", NAMES)
+class TestNotebook:
     def test_prose_asks_before_code_answers(self, name):
         cells = read(name)["cells"]
         assert cells[0]["cell_type"] == "markdown"
@@ -84,12 +102,6 @@ class TestNotebook:
             body = [line for line in source(cells[here]).splitlines()[1:] if line.strip()]
             assert body, f"a heading without a word below it: {source(cells[here])}"
             assert any(cell["cell_type"] == "code" for cell in cells[here:following])
-
-    def test_no_number_of_a_result_is_typed_into_the_prose(self, name):
-        prose = "\n".join(source(cell) for cell in read(name)["cells"] if cell["cell_type"] == "markdown")
-        without_rules = re.sub(r"p < 0\.001|p below 0\.05|above 0\.49|floor of 0\.49|probability of 0\.5", "", prose)
-        without_places = re.sub(r"\b(section|sections|and|to) \d\.\d", "", without_rules)
-        assert not re.findall(r"\b\d+\.\d+\b", without_places)
 
     def test_parameters_are_those_of_the_demo_profile(self, name):
         expected = report_parameters(load_profile("demo"), name)
@@ -115,13 +127,6 @@ class TestNotebook:
                 check_parameters(path, right | {key: None})
         with pytest.raises(ParameterError, match="study_seed: expected int, got bool True"):
             check_parameters(path, right | {"study_seed": True})
-
-    def test_every_parameter_is_used(self, name):
-        tagged = [cell for cell in code_cells(read(name)) if "parameters" in cell["metadata"].get("tags", [])]
-        assert len(tagged) == 1
-        others = [ast.parse(source(cell)) for cell in code_cells(read(name)) if cell is not tagged[0]]
-        used = {node.id for tree in others for node in ast.walk(tree) if isinstance(node, ast.Name)}
-        assert set(declared_parameters(NOTEBOOKS / f"{name}.ipynb")) <= used
 
 
 class Asked(Study):

@@ -12,9 +12,11 @@ from .canvas import StudyFigure
 from .comparisons import forest_plot
 from .corrupted_images import corruption_examples, severity_strip
 from .curves import pretext_accuracy, training_curves
+from .explored import explored_slices, explored_xrays
 from .images import ct_sheet, overlay, window_hu, xray_sheet
 from .leaks import leak_bars, leak_table
 from .method import method_figure
+from .panels import SlicePanels, XRayPanels
 from .puzzles import Puzzle, jigsaw_examples, reassemble
 from .qualitative import Case, segmentation_cases
 from .result_tables import (
@@ -52,7 +54,9 @@ __all__ = [
     "Case",
     "HtmlTable",
     "Puzzle",
+    "SlicePanels",
     "StudyFigure",
+    "XRayPanels",
     "arm_styles",
     "best_epochs",
     "calibration_curves",
@@ -68,6 +72,8 @@ __all__ = [
     "counted",
     "ct_sheet",
     "drop_table",
+    "explored_slices",
+    "explored_xrays",
     "forest_plot",
     "format_p",
     "html_table",

@@ -1,0 +1,263 @@
+"""Results of the benchmarks: one file per run, and the latest of each for the book's appendix.
+
+Enters: the rows that a benchmark measured. Leaves: ``runs/benchmarks/<name>-<UTC time>.json``, written whole or not at
+all, and from these files the page `Benchmarks`. No section of the paper.
+
+A file holds one `BenchmarkRun`: which benchmark, when, on which processor, with which versions, and its rows. A row
+says what was measured (`name`), the figure (`measured`, a text), the `goal` (a text that starts with <= or >=; empty
+where there is none) and whether it is `met`: true, false, or null where a figure has no goal or could not be measured.
+Further fields of a row (peer, version, images_per_second, ...) become columns.
+"""
+
+import html
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ssrobust_lib import store
+from ssrobust_lib.config import BENCHMARK_RESULTS, PROJECT
+
+ALWAYS = ("torch", "numpy")
+"""Packages whose versions every run states; a benchmark adds those of its peers."""
+
+VERDICTS: Mapping[bool | None, str] = {True: "met", False: "missed", None: "not judged"}
+_TONES = {"met": "good", "missed": "bad", "not judged": "open"}
+
+
+class Row(BaseModel):
+    """One figure of a benchmark; further fields are kept."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+    name: str = Field(min_length=1)
+    measured: str
+    goal: str = ""
+    met: bool | None
+
+    @property
+    def verdict(self) -> str:
+        return VERDICTS[self.met]
+
+
+class BenchmarkRun(BaseModel):
+    """One run of one benchmark, as its file holds it.
+
+    Attributes
+    ----------
+    name : the benchmark, with the chosen cases as they are given to `python -m benchmarks` ('study:smoke').
+    started : UTC, ISO 8601 ('2026-11-23T08:15:12Z').
+    seconds : wall time.
+    commit : of this project; 'unknown' outside a git checkout.
+    machine : system, processor, cores, threads, and gpu where there is one.
+    versions : package -> version, or 'not installed'.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    name: str = Field(pattern=r"^[a-z0-9_]+(:[a-z0-9_-]+)*$")
+    started: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
+    seconds: float = Field(ge=0)
+    commit: str
+    machine: dict[str, str | int]
+    versions: dict[str, str]
+    rows: tuple[Row, ...]
+
+
+def results_folder() -> Path:
+    """Where results are kept: ``runs/benchmarks`` of the project."""
+    return PROJECT / "runs" / BENCHMARK_RESULTS
+
+
+def keep_results(
+    name: str,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    started: float,
+    seconds: float,
+    packages: Sequence[str] = (),
+    folder: Path | None = None,
+) -> Path:
+    """Write the rows of one run, with what they were measured on.
+
+    Parameters
+    ----------
+    name : the benchmark and its chosen cases ('corruptions', 'study:smoke').
+    rows : name, measured, goal, met, and what a benchmark adds.
+    started : seconds since 1970.
+    seconds : wall time of the run.
+    packages : distributions whose versions matter beside `ALWAYS`, such as the peers'.
+    folder : `results_folder` if None.
+
+    Returns
+    -------
+    the file; a run that started in the same second as another takes the next free number.
+
+    Raises
+    ------
+    ValueError
+        A row that lacks a field or has one of another type.
+    """
+    try:
+        run = BenchmarkRun(
+            name=name,
+            started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+            seconds=round(seconds, 1),
+            commit=store.provenance()["commit"],
+            machine=machine(),
+            versions={package: _version(package) for package in dict.fromkeys((*ALWAYS, *packages))},
+            rows=tuple(Row(**{key: _native(value) for key, value in row.items()}) for row in rows),
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the run"
+        raise ValueError(
+            f"benchmark {name}: {where}: {first['msg']}, got {first['input']!r}; rows are made of name, measured and "
+            "goal (texts) and met (true, false or None)"
+        ) from error
+    folder = folder or results_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"{name.replace(':', '.')}-{run.started.replace('-', '').replace(':', '')}"
+    path, turn = folder / f"{stem}.json", 1
+    while path.exists():
+        turn += 1
+        path = folder / f"{stem}-{turn}.json"
+    store.write_json(path, run.model_dump(mode="json"))
+    return path
+
+
+def _native(value: Any) -> Any:
+    """A number of NumPy or torch as Python's own."""
+    return value.item() if hasattr(value, "item") else value
+
+
+def machine() -> dict[str, str | int]:
+    """System, processor, cores, threads and GPU that a benchmark ran on."""
+    import torch
+
+    about: dict[str, str | int] = {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": os.cpu_count() or 1,
+        "threads": torch.get_num_threads(),
+    }
+    if torch.cuda.is_available():
+        about["gpu"] = torch.cuda.get_device_name()
+    return about
+
+
+def _processor() -> str:
+    """The processor's name as Linux tells it, or what Python knows."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(errors="replace").splitlines() if cpuinfo.is_file() else []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def latest_results(folder: Path | None = None) -> tuple[list[BenchmarkRun], list[str]]:
+    """Read the latest run of each benchmark, by name; and say which files are no results.
+
+    Returns
+    -------
+    runs, in the order of their names; one sentence for each file that cannot be read or has another form.
+    """
+    latest: dict[str, tuple[tuple[str, str], BenchmarkRun]] = {}
+    faults = []
+    for path in sorted((folder or results_folder()).glob("*.json")):
+        try:
+            run = BenchmarkRun.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            first = error.errors()[0]
+            faults.append(f"{path.name}: {'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}")
+            continue
+        age = (run.started, path.name)
+        if run.name not in latest or latest[run.name][0] < age:
+            latest[run.name] = (age, run)
+    return [latest[name][1] for name in sorted(latest)], faults
+
+
+def results_text(folder: Path | None = None) -> str:
+    """Write the body of the book's page of benchmarks: what was missed first, then a table for each benchmark."""
+    runs, faults = latest_results(folder)
+    parts = [_summary(runs)] if runs else [_NONE]
+    parts += [f"## {run.name.replace(':', ', ')}\n\n{_about(run)}\n\n{_table(run)}" for run in runs]
+    if faults:
+        listed = "\n".join(f"- {_plain(fault)}" for fault in faults)
+        parts.append(f"## Files that could not be read\n\n{listed}")
+    return "\n\n".join(parts) + "\n"
+
+
+_NONE = (
+    "**No benchmark was run on the machine where this book was made.** `make bench` runs them and keeps what it finds."
+)
+
+
+def _summary(runs: Sequence[BenchmarkRun]) -> str:
+    rows = [(run, row) for run in runs for row in run.rows]
+    judged = [(run, row) for run, row in rows if row.met is not None]
+    missed = [(run, row) for run, row in judged if not row.met]
+    beside = (
+        f" {len(rows) - len(judged)} further figures have no goal or could not be measured." if judged != rows else ""
+    )
+    if not missed:
+        return f"**{'The only goal was' if len(judged) == 1 else f'All {len(judged)} goals were'} met.**{beside}"
+    listed = "\n".join(
+        f"- {run.name}: {_plain(row.name)}: {_plain(row.measured)}, goal {_plain(row.goal)}" for run, row in missed
+    )
+    return f"**{len(missed)} of {len(judged)} goals were missed:**{beside}\n\n{listed}"
+
+
+def _about(run: BenchmarkRun) -> str:
+    """One sentence: when, on what, with which versions."""
+    where = run.machine
+    processor = _plain(str(where["processor"]))
+    gpu = f", {where['gpu']}" if "gpu" in where else ""
+    versions = ", ".join(f"{name} {number}" for name, number in run.versions.items())
+    known = "" if run.commit == "unknown" else f" Commit `{run.commit}`."
+    return (
+        f"Run on {run.started[:10]} at {run.started[11:16]} UTC in {run.seconds:.0f} s, on {processor} "
+        f"({where['cores']} cores, {where['threads']} threads{gpu}). {_plain(versions)}.{known}"
+    )
+
+
+def _table(run: BenchmarkRun) -> str:
+    from ssrobust_lib import figures as fig
+
+    further = list(dict.fromkeys(name for row in run.rows for name in (row.model_extra or {})))
+    rows = [
+        {"what": row.name, "measured": row.measured, "goal": row.goal or "–"}
+        | {name: _cell((row.model_extra or {}).get(name)) for name in further}
+        | {"verdict": row.verdict}
+        for row in run.rows
+    ]
+    columns = ["what", "measured", "goal", *further, "verdict"]
+    table = fig.html_table(
+        pd.DataFrame(rows, columns=columns), f"Benchmark {run.name}", tones={"verdict": _TONES}, stacked=True
+    )
+    return f"```{{raw}} html\n{table.html}\n```"
+
+
+def _cell(value: Any) -> str:
+    """A further field as a table shows it; a dash where a row does not have it."""
+    if value is None or value == "":
+        return "–"
+    return f"{value:,.4g}" if isinstance(value, float) else str(value)
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown takes as it is."""
+    return "".join("\\" + letter if letter in r"\`*_{}[]()#+!|$~" else letter for letter in html.escape(text))

@@ -1,0 +1,134 @@
+"""What a benchmark leaves behind: one file per run, written whole, and a page that shows misses first."""
+
+import json
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from benchmarks.__main__ import main, measure, names
+from ssrobust_lib import benchmark_results, store
+from ssrobust_lib.benchmark_results import BenchmarkRun, keep_results, latest_results, results_text
+
+ROWS = [
+    {
+        "name": "blur / cv2",
+        "measured": "0.71",
+        "goal": ">= 0.90",
+        "met": False,
+        "peer": "cv2",
+        "images_per_second": 3801.5,
+    },
+    {"name": "brightness | copy", "measured": "2.10", "goal": "<= 3.00", "met": True},
+    {"name": "gpu", "measured": "no GPU", "goal": ">= 0.60", "met": None},
+]
+
+
+def keep(folder, name="corruptions", rows=ROWS, started=1_800_000_000.0, **options):
+    return keep_results(name, rows, started=started, seconds=12.34, folder=folder, **options)
+
+
+def test_a_run_is_kept_with_all_that_it_was_measured_on(tmp_path):
+    path = keep(tmp_path, packages=["pydicom", "no-such-package"])
+    assert path.name == "corruptions-20270115T080000Z.json"
+    kept = json.loads(path.read_text())
+    assert kept["started"] == "2027-01-15T08:00:00Z" and kept["seconds"] == 12.3 and kept["commit"]
+    assert set(kept["versions"]) == {"torch", "numpy", "pydicom", "no-such-package"}
+    assert kept["versions"]["numpy"] == np.__version__ and kept["versions"]["no-such-package"] == "not installed"
+    assert kept["machine"]["threads"] >= 1 and kept["machine"]["processor"]
+    assert [row["met"] for row in kept["rows"]] == [False, True, None]
+    assert kept["rows"][0]["images_per_second"] == 3801.5
+    (read,), faults = latest_results(tmp_path)
+    assert read == BenchmarkRun.model_validate(kept) and not faults
+
+
+def test_numbers_of_numpy_are_kept_as_numbers(tmp_path):
+    row = {"name": "a", "measured": "1", "goal": "<= 2", "met": np.float64(1) <= 2, "speed": np.float32(0.5)}
+    assert json.loads(keep(tmp_path, rows=[row]).read_text())["rows"][0]["speed"] == 0.5
+
+
+def test_two_runs_of_one_second_are_both_kept(tmp_path):
+    assert keep(tmp_path) != keep(tmp_path)
+    assert len(list(tmp_path.glob("*.json"))) == 2
+
+
+@pytest.mark.parametrize("wrong", [{"met": "yes"}, {"measured": 3.0}, {"name": ""}])
+def test_a_row_of_another_form_is_refused_and_nothing_is_written(tmp_path, wrong):
+    with pytest.raises(ValueError, match=r"benchmark corruptions: .*rows are made of name, measured and goal"):
+        keep(tmp_path, rows=[ROWS[1] | wrong])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_fails_leaves_no_half_file(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store.os, "replace", fail)
+    with pytest.raises(OSError, match="No space"):
+        keep(tmp_path)
+    assert latest_results(tmp_path) == ([], [])
+
+
+def test_the_latest_of_each_counts_whatever_the_order_of_writing(tmp_path):
+    for started, measured in ((1_800_000_500.0, "new"), (1_800_000_000.0, "old")):
+        keep(tmp_path, rows=[ROWS[1] | {"measured": measured}], started=started)
+    keep(tmp_path, "study:smoke", started=1_700_000_000.0)
+    runs, faults = latest_results(tmp_path)
+    assert [(run.name, run.rows[0].measured) for run in runs] == [("corruptions", "new"), ("study:smoke", "0.71")]
+    assert not faults
+
+
+def test_the_page_names_misses_first_and_hides_nothing(tmp_path):
+    keep(tmp_path, packages=["pydicom"])
+    (tmp_path / "broken-20260101T000000Z.json").write_text('{"format": 1')
+    (tmp_path / "older-20260101T000000Z.json").write_text('{"format": 0}')
+    text = results_text(tmp_path)
+    first, missed = text.splitlines()[0], text.splitlines()[2]
+    assert first.startswith("**1 of 2 goals were missed:** 1 further figures")
+    assert missed == r"- corruptions: blur / cv2: 0.71, goal &gt;= 0.90"
+    table = text[text.index("<table") : text.index("</table>")]
+    assert table.count("<tr>") == 1 + len(ROWS)
+    for words in ("missed", "not judged", "images per second", "3,80", "no GPU"):
+        assert words in table, words
+    assert "2027-01-15 at 08:00 UTC" in text and "pydicom 3" in text
+    assert "broken-20260101T000000Z.json" in text and "older-20260101T000000Z.json" in text
+
+
+def test_the_page_says_when_all_goals_are_met_and_when_nothing_was_run(tmp_path):
+    assert "No benchmark was run" in results_text(tmp_path)
+    keep(tmp_path, rows=ROWS[1:2])
+    assert results_text(tmp_path).startswith("**The only goal was met.**\n")
+
+
+def test_results_lie_beside_the_runs():
+    assert benchmark_results.results_folder().parts[-2:] == ("runs", "benchmarks")
+
+
+def test_a_benchmark_is_run_printed_and_kept(tmp_path, monkeypatch, capsys):
+    module = types.ModuleType("benchmarks.bench_trial")
+    module.PEERS = ("pydicom",)
+    module.run = lambda *cases: ({"name": case, "measured": "1.0", "goal": "<= 2.0", "met": True} for case in cases)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    path = measure("trial:one:two", tmp_path)
+    assert [row.name for row in latest_results(tmp_path)[0][0].rows] == ["one", "two"]
+    assert path.name.startswith("trial.one.two-")
+    assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()] == ["met", "met"]
+
+
+def test_a_benchmark_that_fails_half_way_leaves_nothing(tmp_path, monkeypatch):
+    def run():
+        yield ROWS[0]
+        raise RuntimeError("the peer crashed")
+
+    module = types.ModuleType("benchmarks.bench_trial")
+    module.run = run
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    with pytest.raises(RuntimeError, match="the peer crashed"):
+        measure("trial", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_benchmark_is_named_with_the_known_ones(capsys):
+    assert main(["speed"]) == 2
+    assert f"unknown benchmark speed: expected one of {', '.join(names())}" in capsys.readouterr().err
