@@ -15,7 +15,6 @@ from ssrobust_lib.corruptions import compiled_noise, compiled_sums
 from ssrobust_lib.corruptions.noise import words_of_each
 from ssrobust_lib.corruptions.parts import run_in_parts
 from ssrobust_lib.corruptions.sharpness import area_taps, blur_weights
-from ssrobust_lib.corruptions.streams import BLOCK
 from ssrobust_lib.corruptions.units import kept_pixels
 
 _WORTH_A_THREAD = 2**15  # pixels
@@ -33,17 +32,18 @@ def all_in_range(images: torch.Tensor) -> bool:
 def draw_words(keys: torch.Tensor, n_pixels: int) -> np.ndarray:
     """One random word per pixel, uint32 (B, n_pixels): `streams.random_words`, compiled."""
     out = np.empty((len(keys), n_pixels), np.uint32)
-    _over_blocks(lambda first, last: compiled_noise.draw_words(keys.numpy(), first, last, out), out.shape)
+    _over_tiles(lambda first, last: compiled_noise.draw_words(keys.numpy(), first, last, out), out.shape)
     return out
 
 
 def _gaussian_noise(images: torch.Tensor, strength: float, keys: torch.Tensor) -> torch.Tensor:
-    return _noise(compiled_noise.add_gaussian, images, keys, np.float32(strength))
+    return _noise(compiled_noise.add_gaussian, images, keys, compiled_noise.NORMAL_PAIRS, np.float32(strength))
 
 
 def _shot_noise(images: torch.Tensor, strength: float, keys: torch.Tensor) -> torch.Tensor:
     photons = strength**-2
-    return _noise(compiled_noise.count_photons, images, keys, np.float32(photons), np.float32(1 / photons))
+    numbers = compiled_noise.NORMAL_PAIRS, np.float32(photons), np.float32(1 / photons)
+    return _noise(compiled_noise.count_photons, images, keys, *numbers)
 
 
 def _impulse_noise(images: torch.Tensor, strength: float, keys: torch.Tensor) -> torch.Tensor:
@@ -121,10 +121,10 @@ def _arrays(images: torch.Tensor, shape: tuple[int, ...]) -> tuple[np.ndarray, n
 def _noise(kernel: Callable[..., None], images: torch.Tensor, keys: torch.Tensor, *numbers: Any) -> torch.Tensor:
     pixels, out, result = _arrays(images, (len(images), -1))
     key_values = keys.contiguous().numpy()
-    _over_blocks(lambda first, last: kernel(pixels, key_values, *numbers, first, last, out), pixels.shape)
+    _over_tiles(lambda first, last: kernel(pixels, key_values, *numbers, first, last, out), pixels.shape)
     return result
 
 
-def _over_blocks(work: Callable[[int, int], None], shape: tuple[int, ...]) -> None:
+def _over_tiles(work: Callable[[int, int], None], shape: tuple[int, ...]) -> None:
     n_images, n_pixels = shape
-    run_in_parts(work, n_images * -(-n_pixels // BLOCK), at_least=_WORTH_A_THREAD // BLOCK)
+    run_in_parts(work, n_images * -(-n_pixels // compiled_noise.TILE), at_least=_WORTH_A_THREAD // compiled_noise.TILE)

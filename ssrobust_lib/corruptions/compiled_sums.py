@@ -16,17 +16,19 @@ _ZERO, _ONE = np.float32(0), np.float32(1)
 @njit(nogil=True, cache=True, error_model="numpy")
 def count_outside(values, first, last):
     """How many of float32 values[first:last] are not in [0, 1]; NaN is not."""
+    part = values[first:last]
     found = 0
-    for i in range(first, last):
-        found += not (_ZERO <= values[i] <= _ONE)
+    for i in range(len(part)):
+        found += not ((part[i] >= _ZERO) & (part[i] <= _ONE))
     return found
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def add_offset(values, offset, first, last, out):
     """clip(x + offset) for values[first:last]."""
-    for i in range(first, last):
-        out[i] = min(max(values[i] + offset, _ZERO), _ONE)
+    part, changed = values[first:last], out[first:last]
+    for i in range(len(part)):
+        changed[i] = min(max(part[i] + offset, _ZERO), _ONE)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
