@@ -6,6 +6,7 @@ many threads as torch uses.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,7 @@ def _resolution(images: torch.Tensor, strength: float, keys: torch.Tensor) -> to
     _, height, width = pixels.shape
     n_rows, n_columns = kept_pixels(height, strength), kept_pixels(width, strength)
     taps = [
-        tuple(part.numpy() for part in area_taps(n_in, n_out))
+        _taps(n_in, n_out)
         for n_in, n_out in ((height, n_rows), (width, n_columns), (n_columns, width), (n_rows, height))
     ]
     run_in_parts(
@@ -116,6 +117,14 @@ def _arrays(images: torch.Tensor, shape: tuple[int, ...]) -> tuple[np.ndarray, n
     images = images.detach().contiguous()
     result = torch.empty_like(images)
     return images.view(shape).numpy(), result.view(shape).numpy(), result
+
+
+@lru_cache(maxsize=32)
+def _taps(n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
+    """`sharpness.area_taps` as indices uint32 and weights float32, both (T, n_out)."""
+    first, weights = area_taps(n_in, n_out)
+    indices = (first + torch.arange(weights.shape[1])[:, None]).clamp_(max=n_in - 1)
+    return indices.numpy().astype(np.uint32), weights.T.contiguous().numpy()
 
 
 def _noise(kernel: Callable[..., None], images: torch.Tensor, keys: torch.Tensor, *numbers: Any) -> torch.Tensor:

@@ -53,70 +53,106 @@ def blur_rows(images, weights, first, last, out):
     row = padded[radius : radius + width]
     done = np.empty(width, np.float32)
     for unit in range(first, last):
-        image, i = unit // height, unit % height
-        centre = images[image, i]
-        for j in range(width):
-            row[j] = centre[j] * weights[0]
-        for k in range(1, radius + 1):
-            above, below = images[image, max(i - k, 0)], images[image, min(i + k, height - 1)]
-            weight = weights[k]
-            for j in range(width):
-                row[j] += (above[j] + below[j]) * weight
+        image, i = images[unit // height], unit % height
+        _scale(image[i], weights[0], row)
+        k = 1
+        while k + 3 <= radius:
+            a0, b0 = image[max(i - k, 0)], image[min(i + k, height - 1)]
+            a1, b1 = image[max(i - k - 1, 0)], image[min(i + k + 1, height - 1)]
+            a2, b2 = image[max(i - k - 2, 0)], image[min(i + k + 2, height - 1)]
+            a3, b3 = image[max(i - k - 3, 0)], image[min(i + k + 3, height - 1)]
+            _add_four_pairs(a0, b0, a1, b1, a2, b2, a3, b3, weights[k : k + 4], row)
+            k += 4
+        while k <= radius:
+            _add_pair(image[max(i - k, 0)], image[min(i + k, height - 1)], weights[k], row)
+            k += 1
         padded[:radius] = row[0]
         padded[radius + width :] = row[width - 1]
-        for j in range(width):
-            done[j] = row[j] * weights[0]
-        for k in range(1, radius + 1):
-            left, right = padded[radius - k : radius - k + width], padded[radius + k : radius + k + width]
-            weight = weights[k]
-            for j in range(width):
-                done[j] += (left[j] + right[j]) * weight
-        for j in range(width):
-            out[image, i, j] = min(max(done[j], _ZERO), _ONE)
+        _scale(row, weights[0], done)
+        k = 1
+        while k + 3 <= radius:
+            a0, b0 = padded[radius - k :], padded[radius + k :]
+            a1, b1 = padded[radius - k - 1 :], padded[radius + k + 1 :]
+            a2, b2 = padded[radius - k - 2 :], padded[radius + k + 2 :]
+            a3, b3 = padded[radius - k - 3 :], padded[radius + k + 3 :]
+            _add_four_pairs(a0, b0, a1, b1, a2, b2, a3, b3, weights[k : k + 4], done)
+            k += 4
+        while k <= radius:
+            _add_pair(padded[radius - k :], padded[radius + k :], weights[k], done)
+            k += 1
+        _clip(done, out[unit // height, i])
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def reduce_and_enlarge(images, down_rows, down_columns, up_columns, up_rows, first, last, out):
-    """Area averages down along both axes and up again for images first to last; each axis as (first, weights)."""
+    """Area averages down along both axes and up again for images first to last.
+
+    Each of the four axes comes as indices uint32 (T, n) and weights float32 (T, n) of the taps of n outputs.
+    """
     _, height, width = images.shape
-    n_rows, n_columns = len(down_rows[0]), len(down_columns[0])
+    n_rows, n_columns = down_rows[0].shape[1], down_columns[0].shape[1]
     summed = np.empty(width, np.float32)
     small = np.empty(n_columns, np.float32)
     wide = np.empty((n_rows, width), np.float32)
     for image in range(first, last):
         for r in range(n_rows):
-            start = down_rows[0][r]
-            _weighted_sum(images[image], start, down_rows[1][r], summed)
-            for c in range(n_columns):
-                start = down_columns[0][c]
-                value = down_columns[1][c, 0] * summed[start]
-                for tap in range(1, down_columns[1].shape[1]):
-                    value += down_columns[1][c, tap] * summed[min(start + tap, width - 1)]
-                small[c] = value
-            for j in range(width):
-                start = up_columns[0][j]
-                value = up_columns[1][j, 0] * small[start]
-                for tap in range(1, up_columns[1].shape[1]):
-                    value += up_columns[1][j, tap] * small[min(start + tap, n_columns - 1)]
-                wide[r, j] = value
+            _sum_rows(images[image], down_rows, r, summed)
+            _sum_taps(summed, down_columns, small)
+            _sum_taps(small, up_columns, wide[r])
         for i in range(height):
-            row = out[image, i]
-            _weighted_sum(wide, up_rows[0][i], up_rows[1][i], row)
-            for j in range(width):
-                row[j] = min(max(row[j], _ZERO), _ONE)
+            _sum_rows(wide, up_rows, i, summed)
+            _clip(summed, out[image, i])
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _weighted_sum(rows, start, weights, out):
-    """Sum of weights[t] * rows[start + t] into out, in this order; weights of 0 end the sum."""
-    source = rows[start]
-    weight = weights[0]
-    for j in range(len(out)):
-        out[j] = source[j] * weight
+def _sum_rows(rows, taps, output, out):
+    """Sum of weight x row over the taps of one output, in their order; weights of 0 end the sum."""
+    indices, weights = taps
+    _scale(rows[indices[0, output]], weights[0, output], out)
     for tap in range(1, len(weights)):
-        weight = weights[tap]
+        weight = weights[tap, output]
         if weight == _ZERO:
             break
-        source = rows[start + tap]
+        row = rows[indices[tap, output]]
         for j in range(len(out)):
-            out[j] += source[j] * weight
+            out[j] += row[j] * weight
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _sum_taps(row, taps, out):
+    """Sum of weight x pixel over the taps of every output along a row, in their order."""
+    indices, weights = taps
+    for j in range(len(out)):
+        out[j] = row[indices[0, j]] * weights[0, j]
+    for tap in range(1, len(weights)):
+        for j in range(len(out)):
+            out[j] += row[indices[tap, j]] * weights[tap, j]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _scale(row, weight, out):
+    for j in range(len(out)):
+        out[j] = row[j] * weight
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _add_pair(a, b, weight, out):
+    for j in range(len(out)):
+        out[j] += (a[j] + b[j]) * weight
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _add_four_pairs(a0, b0, a1, b1, a2, b2, a3, b3, weights, out):
+    """Four pairs after each other, in the order of `_add_pair`, with one read and one write of `out`."""
+    w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
+    for j in range(len(out)):
+        total = out[j] + (a0[j] + b0[j]) * w0
+        total = total + (a1[j] + b1[j]) * w1
+        total = total + (a2[j] + b2[j]) * w2
+        out[j] = total + (a3[j] + b3[j]) * w3
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _clip(row, out):
+    for j in range(len(out)):
+        out[j] = min(max(row[j], _ZERO), _ONE)
