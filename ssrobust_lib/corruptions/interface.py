@@ -6,6 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ssrobust_lib.corruptions.entrance import check_images, check_keys, check_strength
+from ssrobust_lib.corruptions.implementations import implementation_of
+from ssrobust_lib.corruptions.units import StatedImage, Words
 from ssrobust_lib.registry import Registry
 
 Transform = Callable[[torch.Tensor, float, torch.Tensor], torch.Tensor]
@@ -29,8 +32,8 @@ class Corruption:
         The reason for that end.
     transform : callable (images, strength, keys) -> images
         The formula, without the checks; never called with strength 0.
-    describe : callable (strength) -> str
-        The strength in words, for captions and tables.
+    words : callable (strength, StatedImage) -> str
+        The strength in words; ask `describe`.
     """
 
     name: str
@@ -39,9 +42,36 @@ class Corruption:
     strongest: float
     why_strongest: str
     transform: Transform
-    describe: Callable[[float], str]
+    words: Words
 
-    def apply(self, images: torch.Tensor, strength: float, keys: torch.Tensor | np.ndarray) -> torch.Tensor:
+    def describe(self, strength: float, *, side: int | None = None, pixel_mm: float | None = None) -> str:
+        """Put the strength into words, for captions and tables.
+
+        Parameters
+        ----------
+        strength : float
+        side : int, optional
+            Longer side of the image in pixels. Without it, lengths are told for 224 pixels, and of noise is not told
+            which pixels it is counted in.
+        pixel_mm : float, optional
+            Side of a pixel in mm; lengths are then told in mm as well.
+
+        Raises
+        ------
+        ValueError
+            Where `side` or `pixel_mm` is not above 0.
+        """
+        return self.words(strength, StatedImage(side, pixel_mm))
+
+    def apply(
+        self,
+        images: torch.Tensor,
+        strength: float,
+        keys: torch.Tensor | np.ndarray,
+        *,
+        check: bool = True,
+        implementation: str = "auto",
+    ) -> torch.Tensor:
         """Corrupt a batch.
 
         Parameters
@@ -52,6 +82,12 @@ class Corruption:
             In the corruption's unit; 0 returns a copy of the images.
         keys : int64 (B,)
             One key per image (`sample_keys`); the image's random stream is a function of its key alone.
+        check : bool
+            Whether to look for values outside [0, 1] and NaN. Types, shapes and the strength are always checked. False
+            is for images that are known to be clean, such as those of the image cache.
+        implementation : str
+            'auto' takes the fastest that is there for the images' device; 'torch' is plain torch on any device, the
+            same bits on a CPU. 'compiled' (CPU, Numba) and 'fused' (GPU, Triton) are the fast ones.
 
         Returns
         -------
@@ -62,26 +98,24 @@ class Corruption:
         TypeError
             Where images or keys have another type.
         ValueError
-            Where a shape, a value of the images or the strength is outside what is stated above.
+            Where a shape, a value of the images or the strength is outside what is stated above, or the batch is empty.
+        UnknownNameError
+            Where no implementation has that name.
+        RuntimeError
+            Where the implementation asked for cannot run here.
         """
-        _check_images(images)
-        keys = _checked_keys(keys, images)
-        strength = float(strength)
-        if not 0 <= strength <= self.strongest:
-            raise ValueError(
-                f"strength of {self.name}: expected 0 to {self.strongest:g} ({self.unit}), got {strength:g}; "
-                f"the range ends there because {self.why_strongest}"
-            )
-        if strength == 0 or len(images) == 0:
-            return images.clone()
-        return self.transform(images, strength, keys)
+        check_images(images, values=check)
+        keys = check_keys(keys, images)
+        strength = check_strength(self, strength)
+        run = implementation_of(self.name, implementation, images.device) or self.transform
+        return run(images, strength, keys) if strength else images.clone()
 
 
 CORRUPTIONS: Registry[Corruption] = Registry("corruption")
 
 
 def corruption(
-    name: str, *, title: str, unit: str, strongest: float, why_strongest: str, describe: Callable[[float], str]
+    name: str, *, title: str, unit: str, strongest: float, why_strongest: str, describe: Words
 ) -> Callable[[Transform], Transform]:
     """Return a decorator that files a transform (images, strength, keys) -> images as a corruption."""
 
@@ -92,7 +126,15 @@ def corruption(
     return file_transform
 
 
-def corrupt(name: str, images: torch.Tensor, strength: float, keys: torch.Tensor | np.ndarray) -> torch.Tensor:
+def corrupt(
+    name: str,
+    images: torch.Tensor,
+    strength: float,
+    keys: torch.Tensor | np.ndarray,
+    *,
+    check: bool = True,
+    implementation: str = "auto",
+) -> torch.Tensor:
     """Corrupt a batch with the corruption of that name; see `Corruption.apply`.
 
     Raises
@@ -100,36 +142,4 @@ def corrupt(name: str, images: torch.Tensor, strength: float, keys: torch.Tensor
     UnknownNameError
         Where no corruption has that name.
     """
-    return CORRUPTIONS[name].apply(images, strength, keys)
-
-
-def _check_images(images: torch.Tensor) -> None:
-    if not isinstance(images, torch.Tensor) or images.dtype != torch.float32:
-        got = images.dtype if isinstance(images, torch.Tensor) else type(images).__name__
-        raise TypeError(f"images: expected a torch tensor of float32, got {got}; convert with torch's .float()")
-    if images.ndim != 4 or images.shape[1] != 1 or 0 in images.shape[2:]:
-        raise ValueError(
-            f"images: expected the shape (B, 1, H, W) with at least one pixel, got {tuple(images.shape)}; "
-            "a volume enters as its slices, images[:, None]"
-        )
-    if images.numel() == 0:
-        return
-    lowest, highest = (value.item() for value in images.aminmax())
-    if lowest != lowest or highest != highest:
-        raise ValueError("images: expected finite values in [0, 1], got NaN; leave unreadable images out of the batch")
-    if lowest < 0 or highest > 1:
-        raise ValueError(
-            f"images: expected values in [0, 1], got {lowest:g} to {highest:g}; corruptions act on the windowed image, "
-            "before the mean and standard deviation of the training data are applied"
-        )
-
-
-def _checked_keys(keys: torch.Tensor | np.ndarray, images: torch.Tensor) -> torch.Tensor:
-    if isinstance(keys, np.ndarray):
-        keys = torch.from_numpy(keys)
-    if not isinstance(keys, torch.Tensor) or keys.dtype != torch.int64:
-        got = keys.dtype if isinstance(keys, torch.Tensor) else type(keys).__name__
-        raise TypeError(f"keys: expected int64, one per image, got {got}; make them with sample_keys")
-    if keys.shape != (len(images),):
-        raise ValueError(f"keys: expected the shape ({len(images)},), one per image, got {tuple(keys.shape)}")
-    return keys.to(images.device)
+    return CORRUPTIONS[name].apply(images, strength, keys, check=check, implementation=implementation)
