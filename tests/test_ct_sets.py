@@ -325,7 +325,7 @@ def test_files_of_a_row_are_those_that_it_is_read_from(tmp_path: Path, name: str
 @pytest.mark.parametrize("name", [name for name in PHANTOM_WRITERS if load_manifest(name).kind == "ct"])
 def test_phantoms_have_the_layout_of_the_manifest_and_its_labels(tmp_path: Path, name: str) -> None:
     manifest = load_manifest(name)
-    options = {"n_scans": 3, "pixel_mm": 6.0, "slice_mm": 15.0, "matrix": 72, "seed": 8}
+    options = {"n_scans": 3, "pixel_mm": 8.0, "slice_mm": 20.0, "matrix": 54, "seed": 8}
     PHANTOM_WRITERS[name](tmp_path / manifest.folder, **options)
     root = locate(manifest, tmp_path)
     samples, left_out = index_samples(manifest, root)
@@ -333,7 +333,7 @@ def test_phantoms_have_the_layout_of_the_manifest_and_its_labels(tmp_path: Path,
     found = set()
     for row in samples.to_dict("records"):
         hu = LOADERS[name].read_image(root, row).hu
-        assert hu.shape[1:] == (72, 72) and -1024 <= hu.min() < -950 and 200 < hu.max() <= 3071
+        assert hu.shape[1:] == (54, 54) and -1024 <= hu.min() < -950 and 200 < hu.max() <= 3071
         if row["has_label"] and manifest.labels:
             labels = LOADERS[name].read_label(root, row, manifest.structures)
             assert labels.shape == hu.shape

@@ -56,7 +56,5 @@ def test_files_damaged_at_random_are_read_or_refused() -> None:
 
 
 @pytest.mark.slow
-def test_thousands_of_files_damaged_at_random_are_read_or_refused(request: pytest.FixtureRequest) -> None:
-    if "slow" not in request.config.getoption("markexpr"):
-        pytest.skip("takes half a minute: run with -m slow")
+def test_thousands_of_files_damaged_at_random_are_read_or_refused() -> None:
     assert fuzz.run_guarded(10_000, seed=1) == []

@@ -216,6 +216,7 @@ def test_mean_brightness_does_not_tell_pneumonia():
 
 
 @needs_real_images
+@pytest.mark.slow
 def test_recorded_ranges_are_those_of_the_real_images():
     from PIL import Image
 

@@ -157,7 +157,6 @@ def test_progress_counts_to_the_end() -> None:
     assert calls == [(step, 6) for step in range(1, 7)]
 
 
-@pytest.mark.slow
 def test_two_processes_end_with_nearly_the_weights_of_one(tmp_path: Path) -> None:
     """Without batch statistics, gradients averaged over two halves of a batch are those of the whole batch."""
 
