@@ -232,10 +232,10 @@ def evaluate_segmentation(
                 report(len(places) * (len(conditions) - len(todo)))
             if not todo:
                 continue
-            scan = read_scan(cache, positions, places, counting)
+            scan = read_scan(cache, positions, places, structures, counting)
             for severity, condition in todo.items():
                 pieces[f"{severity}/{number}"] = score_scan(
-                    runner, networks, scan, normalise, structures, condition,
+                    runner, networks, scan, normalise, condition,
                     batch_size=batch_size, counting=counting, clean_features=clean_features,
                     keep_features=keep_features, report=report,
                     surfaces=surfaces if surfaces is not None and severity in surfaces.severities else None,
@@ -324,10 +324,8 @@ def segmentation_score(
     counts = []
     with runner.ready(networks):
         for places in scans_of(cache.rows.iloc[positions]):
-            found = score_scan(
-                runner, networks, read_scan(cache, positions, places, counting), normalise, structures, condition,
-                batch_size=batch_size, counting=counting,
-            )  # fmt: skip
+            scan = read_scan(cache, positions, places, structures, counting)
+            found = score_scan(runner, networks, scan, normalise, condition, batch_size=batch_size, counting=counting)
             counts.append(found["voxels"])
             release_pages(cache)
     voxels = np.stack(counts, axis=1)  # (networks, scans, structures, counts)

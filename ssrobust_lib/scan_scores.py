@@ -8,6 +8,7 @@ where the cache knows it, else on the network's; surfaces are compared on the ne
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ from ssrobust_lib.inference import (
     corrupt_images,
     network_input,
 )
-from ssrobust_lib.surface_distances import SurfaceSettings, surface_scores
+from ssrobust_lib.surface_distances import Surface, SurfaceSettings, surface_scores, surfaces_of
 from ssrobust_lib.voxel_counts import ScanCounter, Structures, joint_counts, structure_counts
 
 Scores = dict[str, np.ndarray]
@@ -40,6 +41,7 @@ class Scan:
     rows : the cache's rows of its slices
     images : float16 (slices, H, W)
     labels : uint8 (slices, H, W), label values on the network's grid
+    structures : what is scored, as in `evaluation.evaluate_segmentation`
     counter : counts its own voxels, or None where the cache does not know them
     spacing_mm : voxel size of the network's grid, or None where it is not known
     """
@@ -48,11 +50,21 @@ class Scan:
     rows: pd.DataFrame
     images: np.ndarray
     labels: np.ndarray
+    structures: Structures
     counter: ScanCounter | None
     spacing_mm: tuple[float, float, float] | None
 
+    @cached_property
+    def label_surfaces(self) -> list[Surface | None]:
+        """Surface of each structure in the label, found when it is first asked for; none where lengths are unknown."""
+        if self.spacing_mm is None:
+            return [None] * len(self.structures)
+        return surfaces_of(self.labels, [values for _, values in self.structures.values()], self.spacing_mm)
 
-def read_scan(cache: ImageCache, positions: np.ndarray, places: np.ndarray, device: torch.device) -> Scan:
+
+def read_scan(
+    cache: ImageCache, positions: np.ndarray, places: np.ndarray, structures: Structures, device: torch.device
+) -> Scan:
     """Read the slices of one scan.
 
     Parameters
@@ -60,6 +72,7 @@ def read_scan(cache: ImageCache, positions: np.ndarray, places: np.ndarray, devi
     cache : ImageCache with masks
     positions : int (n,), the evaluated rows of the cache
     places : int (slices,), which of them are this scan's
+    structures : what is to be scored
     device : where its voxels are counted
 
     Raises
@@ -76,7 +89,8 @@ def read_scan(cache: ImageCache, positions: np.ndarray, places: np.ndarray, devi
     if truth is not None:
         _check_whole(rows, truth[1].shape_out[0])
         counter, spacing = ScanCounter(*truth, device), truth[1].spacing_mm
-    return Scan(places, rows, np.asarray(cache.images[chosen]), np.asarray(cache.masks[chosen]), counter, spacing)
+    images, labels = np.asarray(cache.images[chosen]), np.asarray(cache.masks[chosen])
+    return Scan(places, rows, images, labels, structures, counter, spacing)
 
 
 def score_scan(
@@ -84,7 +98,6 @@ def score_scan(
     networks: Networks,
     scan: Scan,
     normalise: tuple[float, float],
-    structures: Structures,
     condition: Condition,
     *,
     batch_size: int,
@@ -146,14 +159,14 @@ def score_scan(
                 moved[k, part] = feature_change(features, k, places, condition, clean_features)
         report(len(images))
     started = time.perf_counter()
-    compared = np.full((len(networks), len(structures), 2), np.nan)
+    compared = np.full((len(networks), len(scan.structures), 2), np.nan)
     if surfaces is not None and scan.spacing_mm is not None:
+        members = [classes for classes, _ in scan.structures.values()]
         for k, classes_of_scan in enumerate(predicted):
-            compared[k] = surface_scores(
-                scan.labels, classes_of_scan, structures, scan.spacing_mm, surfaces.tolerance_mm
-            )
+            found = surfaces_of(classes_of_scan, members, scan.spacing_mm)
+            compared[k] = surface_scores(found, scan.label_surfaces, surfaces.tolerance_mm)
     return {
-        "voxels": np.stack([structure_counts(np.asarray(counts), structures) for counts in joint]),
+        "voxels": np.stack([structure_counts(np.asarray(counts), scan.structures) for counts in joint]),
         "surfaces": compared,
         "features": moved.mean(axis=1),
         "seconds": np.array(time.perf_counter() - started if compare else 0.0),

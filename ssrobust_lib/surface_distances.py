@@ -9,8 +9,9 @@ distance below one of the grid's voxels is resolved, and a tolerance below it as
 
 Surface voxels are those of a mask with a neighbour (by a face) outside it. HD95 is the larger of the two directions'
 95th percentiles; surface Dice the share of both surfaces' voxels that lie within the tolerance of the other surface
-(Nikolov et al. 2021, counting voxels). Edges and distances are MONAI's, on the box about label and prediction: nothing
-outside it is a surface.
+(Nikolov et al. 2021, counting voxels). Both are MONAI's to its rounding, which tests hold them to; SciPy is called
+directly, since to import MONAI takes a cell longer than all its surfaces, and so that a label's surface is found once
+for all networks. A surface is sought in the box about its structure: nothing outside it is a surface.
 
 Undefined stays undefined:
 
@@ -19,17 +20,17 @@ Undefined stays undefined:
 - both empty: both are NaN.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from ssrobust_lib.voxel_counts import Structures
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
 
 PERCENTILE = 95.0
-
-Box = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
@@ -44,95 +45,99 @@ class SurfaceSettings:
             raise ValueError(f"tolerance_mm of surface Dice: expected a length above 0, got {self.tolerance_mm}")
 
 
-def surface_scores(
-    labels: npt.NDArray[np.uint8],
-    predicted: npt.NDArray[np.uint8],
-    structures: Structures,
-    spacing_mm: Sequence[float],
-    tolerance_mm: float,
-) -> npt.NDArray[np.float64]:
-    """HD95 in mm and surface Dice of each structure of one scan.
+@dataclass(frozen=True)
+class Surface:
+    """Surface voxels of one structure: their centres float64 (n, 3) in mm, n > 0, and a tree to find the nearest."""
+
+    points: npt.NDArray[np.float64]
+    tree: "cKDTree"
+
+
+def surfaces_of(
+    label_map: npt.NDArray[np.uint8], members: Iterable[Sequence[int]], spacing_mm: Sequence[float]
+) -> list[Surface | None]:
+    """Find the surface of each structure in a label map, or in a map of predicted classes.
 
     Parameters
     ----------
-    labels, predicted : uint8 (slices, H, W)
-        Label values, and classes of the network, on one grid.
-    structures : {name: (predicted classes, label values)}
+    label_map : uint8 (slices, H, W)
+    members : for each structure the values that are merged into it, each in 1..255
     spacing_mm : voxel size (slice, row, column)
+
+    Returns
+    -------
+    list of one surface per structure, None where the map does not hold it
+
+    Raises
+    ------
+    ValueError
+        The map does not have three axes.
+    """
+    from scipy.ndimage import binary_erosion, find_objects
+    from scipy.spatial import cKDTree
+
+    if label_map.ndim != 3:
+        raise ValueError(f"expected a label map (slices, H, W), got the shape {label_map.shape}")
+    boxes = find_objects(label_map)
+    surfaces: list[Surface | None] = []
+    for values in members:
+        there = [boxes[value - 1] for value in values if value <= len(boxes) and boxes[value - 1] is not None]
+        if not there:
+            surfaces.append(None)
+            continue
+        first = [min(box[axis].start for box in there) for axis in range(3)]
+        last = [max(box[axis].stop for box in there) for axis in range(3)]
+        part = label_map[tuple(map(slice, first, last))]
+        mask = part == values[0] if len(values) == 1 else np.isin(part, values)
+        edge = mask & ~binary_erosion(mask)  # what lies outside the box counts as outside the mask
+        points = (np.argwhere(edge) + np.array(first)) * np.asarray(spacing_mm, np.float64)
+        surfaces.append(Surface(points, cKDTree(points)))
+    return surfaces
+
+
+def surface_scores(
+    predicted: Sequence[Surface | None], labelled: Sequence[Surface | None], tolerance_mm: float
+) -> npt.NDArray[np.float64]:
+    """HD95 in mm and surface Dice of each structure.
+
+    Parameters
+    ----------
+    predicted, labelled : surfaces of the same structures (`surfaces_of`) on one grid
     tolerance_mm : of surface Dice
 
     Returns
     -------
     float64 (structures, 2): HD95, surface Dice
-
-    Raises
-    ------
-    ValueError
-        The maps differ in shape.
     """
-    if labels.shape != predicted.shape or labels.ndim != 3:
-        raise ValueError(f"expected two label maps (slices, H, W) on one grid, got {labels.shape}, {predicted.shape}")
-    label_boxes, predicted_boxes = _boxes(labels), _boxes(predicted)
-    scores = np.full((len(structures), 2), np.nan)
-    for k, (classes, values) in enumerate(structures.values()):
-        ours = [predicted_boxes[c] for c in classes if c in predicted_boxes]
-        theirs = [label_boxes[v] for v in values if v in label_boxes]
-        if ours and theirs:
-            box = _hull([*ours, *theirs])
-            distances = directed_distances(
-                np.isin(predicted[box], list(classes)), np.isin(labels[box], list(values)), spacing_mm
-            )
+    scores = np.full((len(labelled), 2), np.nan)
+    for k, (ours, theirs) in enumerate(zip(predicted, labelled, strict=True)):
+        if ours is not None and theirs is not None:
+            distances = directed_distances(ours, theirs)
             scores[k] = hd95(*distances), surface_dice(*distances, tolerance_mm)
-        elif ours or theirs:
+        elif ours is not None or theirs is not None:
             scores[k, 1] = 0.0
     return scores
 
 
-def directed_distances(
-    predicted: npt.NDArray[np.bool_], label: npt.NDArray[np.bool_], spacing_mm: Sequence[float]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Distance in mm of each surface voxel of one mask to the other's surface, both ways; neither mask is empty.
+def directed_distances(predicted: Surface, labelled: Surface) -> tuple[np.ndarray, np.ndarray]:
+    """Distance in mm from each voxel of one surface to the nearest of the other, both ways: float32 (n,), (m,).
 
-    Returns
-    -------
-    float (voxels of the predicted surface,), float (voxels of the label's surface,)
+    In single precision as MONAI's: a distance of two voxels then equals the same number given as a tolerance, whatever
+    the rounding of the coordinates.
     """
-    import ssrobust_lib.torchvision_ops  # noqa: F401, I001  (MONAI imports torchvision)
-    from monai.metrics.utils import get_mask_edges, get_surface_distance
-
-    of_predicted, of_label = get_mask_edges(predicted, label, crop=False)
-    spacing = list(spacing_mm)
-    return (
-        np.asarray(get_surface_distance(of_predicted, of_label, spacing=spacing)),
-        np.asarray(get_surface_distance(of_label, of_predicted, spacing=spacing)),
-    )
+    to_label = labelled.tree.query(predicted.points)[0]
+    to_predicted = predicted.tree.query(labelled.points)[0]
+    return to_label.astype(np.float32), to_predicted.astype(np.float32)
 
 
-def hd95(to_label: np.ndarray, to_predicted: np.ndarray) -> float:
-    """Larger of the two directions' 95th percentiles, in the unit of the distances; NaN without a surface."""
-    if not len(to_label) or not len(to_predicted):
-        return float("nan")
+def hd95(to_label: npt.NDArray[np.float32], to_predicted: npt.NDArray[np.float32]) -> float:
+    """Larger of the two directions' 95th percentiles, in the unit of the distances."""
     return float(max(np.percentile(to_label, PERCENTILE), np.percentile(to_predicted, PERCENTILE)))
 
 
-def surface_dice(to_label: np.ndarray, to_predicted: np.ndarray, tolerance: float) -> float:
-    """Share of both surfaces' voxels that lie within the tolerance of the other surface; NaN without a surface."""
-    n = len(to_label) + len(to_predicted)
-    if n == 0:
-        return float("nan")
-    return float(((to_label <= tolerance).sum() + (to_predicted <= tolerance).sum()) / n)
-
-
-def _boxes(labels: npt.NDArray[np.uint8]) -> dict[int, Box]:
-    """Bounding box of each value that a label map holds."""
-    from scipy.ndimage import find_objects
-
-    return {value: box for value, box in enumerate(find_objects(labels), start=1) if box is not None}
-
-
-def _hull(boxes: Sequence[Box]) -> Box:
-    """Smallest box that holds all of them."""
-    first, second, third = (
-        slice(min(box[axis].start for box in boxes), max(box[axis].stop for box in boxes)) for axis in range(3)
+def surface_dice(to_label: npt.NDArray[np.float32], to_predicted: npt.NDArray[np.float32], tolerance: float) -> float:
+    """Share of both surfaces' voxels that lie within the tolerance of the other surface."""
+    within = np.count_nonzero(to_label <= np.float32(tolerance)) + np.count_nonzero(
+        to_predicted <= np.float32(tolerance)
     )
-    return first, second, third
+    return within / (len(to_label) + len(to_predicted))

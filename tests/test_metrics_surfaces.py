@@ -9,10 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ssrobust_lib.torchvision_ops  # noqa: F401  (MONAI imports torchvision)
-from ssrobust_lib.surface_distances import SurfaceSettings, directed_distances, surface_scores
+from ssrobust_lib.surface_distances import SurfaceSettings, directed_distances, surfaces_of
+from ssrobust_lib.surface_distances import surface_scores as scores_of_surfaces
 
 SPACING = (5.0, 0.8, 1.25)
 STRUCTURES = {"one": ([1], [1]), "two": ([2], [2]), "both": ([1, 2], [1, 2])}
+
+
+def surface_scores(label, predicted, structures, spacing, tolerance):
+    """HD95 and surface Dice of two maps on one grid: float (structures, 2)."""
+    ours = surfaces_of(predicted, [classes for classes, _ in structures.values()], spacing)
+    theirs = surfaces_of(label, [values for _, values in structures.values()], spacing)
+    return scores_of_surfaces(ours, theirs, tolerance)
 
 
 def random_maps(seed: int, shape=(6, 14, 12)) -> tuple[np.ndarray, np.ndarray]:
@@ -98,18 +106,17 @@ def test_both_directions_count():
     label[1, 2:5, 2:5] = 1
     predicted = label.copy()
     predicted[1, 15:19, 15:19] = 1
-    to_label, to_predicted = directed_distances(predicted > 0, label > 0, (1.0, 1.0, 1.0))
+    surfaces = [surfaces_of(each, [[1]], (1.0, 1.0, 1.0))[0] for each in (predicted, label)]
+    to_label, to_predicted = directed_distances(*surfaces)
     assert to_predicted.max() == 0 and to_label.max() > 15
     distance, dice = surface_scores(label, predicted, {"one": ([1], [1])}, (1.0, 1.0, 1.0), 1.0)[0]
     assert distance > 15
     assert dice == pytest.approx(18 / (18 + 16))
 
 
-@pytest.mark.parametrize("shapes", [((2, 4, 4), (2, 4, 5)), ((4, 4), (4, 4))])
-def test_maps_of_different_grids_are_refused(shapes):
-    label, predicted = (np.zeros(shape, np.uint8) for shape in shapes)
-    with pytest.raises(ValueError, match="on one grid"):
-        surface_scores(label, predicted, STRUCTURES, SPACING, 1.0)
+def test_a_map_of_one_slice_is_refused():
+    with pytest.raises(ValueError, match=r"expected a label map \(slices, H, W\), got the shape \(4, 4\)"):
+        surfaces_of(np.zeros((4, 4), np.uint8), [[1]], SPACING)
 
 
 @pytest.mark.parametrize("tolerance", [0.0, -1.0, float("nan")])
