@@ -38,8 +38,8 @@ def reading_rule(rule: Calibration, severities: pd.DataFrame) -> Markdown:
         lines.append(
             f"- *{task}*: severity 5 is the strongest at which {REFERENCES[rule.reference]} score stays above the "
             f"floor of {rule.floor:g}; severities 1 to 4 are {_STEPS[rule.steps]}. The search ends within "
-            f"{rule.closeness.score:g} of the floor, where the validation images tell that much apart, and within "
-            f"{100 * rule.closeness.strength:g} % of the strength."
+            f"{rule.closeness.score:g} of the floor, where the validation images tell that much apart and the score "
+            f"does not jump, and within {100 * rule.closeness.strength:g} % of the strength."
         )
     return Markdown("\n".join(lines))
 

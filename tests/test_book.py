@@ -342,6 +342,21 @@ def test_banner_and_run_table_of_every_profile(name: str) -> None:
     assert str(profile.study_seed) in table and "None" not in table
 
 
+def test_the_run_table_says_where_severities_come_from() -> None:
+    demo = load_profile("demo")
+    said = {
+        "calibrated": "severities calibrated (floor 0.49, reference weaker, equal steps of strength)",
+        "medmnist_c": "severities medmnist_c; ",
+        "/somewhere/theirs.json": "severities `theirs.json`; ",
+    }
+    for chosen, words in said.items():
+        rule = demo.calibration.model_copy(update={"severities": chosen})
+        assert words in book_texts.run_table(demo.model_copy(update={"calibration": rule}))
+    rule = demo.calibration.model_copy(update={"severities": {"organs": "imagenet_c"}})
+    table = book_texts.run_table(demo.model_copy(update={"calibration": rule}))
+    assert "severities calibrated (pneumonia), imagenet_c (organs) (floor" in table
+
+
 def test_banner_names_the_papers_own_data_as_such() -> None:
     demo = load_profile("demo")
     real = demo.model_copy(update={"phantoms": {}, "seeds": book_texts.ENOUGH_SEEDS})
