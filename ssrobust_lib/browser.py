@@ -136,6 +136,7 @@ class Window:
         for domain in ("Page", "Network", "Runtime"):
             self._call(f"{domain}.enable")
         self._call("Page.setLifecycleEventsEnabled", enabled=True)
+        self._call("Emulation.setFocusEmulationEnabled", enabled=True)  # as if it were the window in front
 
     def open(self, page: Path | str) -> None:
         """Load a file or an address and wait until everything that it asks for is there or has failed."""
@@ -163,7 +164,7 @@ class Window:
         while not (value := self.evaluate(script)):
             if time.monotonic() > end:
                 raise BrowserError(f"waited {patience_s:.0f} s in vain for {what}")
-            time.sleep(0.02)
+            time.sleep(0.05)
         return value
 
     def press(self, key: str, times: int = 1) -> None:

@@ -25,7 +25,6 @@ _OPTIONS = (
     "--ServerApp.ip=127.0.0.1",
     "--ServerApp.port=0",
     "--LabApp.expose_app_in_browser=True",
-    "--LabApp.news_url=",
     "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     "--LabApp.extension_manager=readonly",
 )
@@ -59,6 +58,7 @@ def open_lab(folder: Path, *, patience_s: float = 60.0) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="ssrobust-lab-", ignore_cleanup_errors=True) as place:
         own = {f"JUPYTER_{name}_DIR": str(Path(place) / name.lower()) for name in _FOLDERS}
         own |= {f"JUPYTERLAB_{name}_DIR": str(Path(place) / name.lower()) for name in ("SETTINGS", "WORKSPACES")}
+        _ask_nobody(Path(own["JUPYTERLAB_SETTINGS_DIR"]))
         own |= {"IPYTHONDIR": str(Path(place) / "ipython"), "JUPYTER_TOKEN": secrets.token_hex(16)}
         path = os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH", ""))))
         command = [sys.executable, "-m", "jupyterlab", *_OPTIONS, f"--ServerApp.root_dir={Path(folder).resolve()}"]
@@ -70,6 +70,13 @@ def open_lab(folder: Path, *, patience_s: float = 60.0) -> Iterator[str]:
                 yield f"http://127.0.0.1:{port}/lab/tree/{{path}}?token={own['JUPYTER_TOKEN']}"
             finally:
                 _end(process)
+
+
+def _ask_nobody(settings: Path) -> None:
+    """Answer no, beforehand, to the question whether JupyterLab may fetch news from the network."""
+    file = settings / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps({"fetchNews": "false", "checkForUpdates": False}), encoding="utf-8")
 
 
 def _port(process: subprocess.Popen, runtime: Path, log: Path, patience_s: float) -> int:

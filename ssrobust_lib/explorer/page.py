@@ -57,4 +57,4 @@ def _section(run: FinishedRun, task: str) -> str:
         heading, title = "An X-ray", f"One X-ray under {word}"
         note = "Bars: probability of pneumonia from 0 to 1, dashed at 0.5; diamonds: for the clean image."
         figure = fig.explored_xrays(views, title=title, notes=[note, changed], **words)
-    return f"## {heading}\n\n```{{raw}} html\n{figure.html()}\n```"
+    return f"## {heading}\n\n```{{raw}} html\n{figure.html(every_colour=True)}\n```"

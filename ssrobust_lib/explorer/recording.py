@@ -26,7 +26,14 @@ _FRAME_MS = 1200
 _BOX = ".ssrobust-explorer"
 _DRAWING = f"Number(document.querySelector('.{FIGURE}')?.dataset.drawing ?? 0)"
 _SHOWN = f"document.querySelector('.{FIGURE} img').src"
-_RUN_ALL = "window.jupyterapp.commands.execute('notebook:run-all-cells')"
+_ACTIVATE = """(() => {
+  const [notebook] = [...jupyterapp.shell.widgets('main')];
+  if (!notebook || !notebook.sessionContext.isReady) return false;
+  if (notebook.sessionContext.session?.kernel?.status !== 'idle') return false;  // cells sent before are lost
+  jupyterapp.shell.activateById(notebook.id);
+  return jupyterapp.commands.isEnabled('notebook:run-all-cells');
+})()"""
+_RUN_ALL = "void window.jupyterapp.commands.execute('notebook:run-all-cells')"
 _ERRORS = """[...document.querySelectorAll(
   '[data-mime-type="application/vnd.jupyter.stderr"], [data-mime-type="application/vnd.jupyter.error"], .jp-Dialog,' +
   '.jp-Notebook [role=alert]'
@@ -98,9 +105,9 @@ def open_explorer(profile: str, *, runs: Path | None = None) -> Iterator[Window]
             window.resize(*_WINDOW)
             window.open(address.format(path=notebook.name))
             window.wait_for("document.querySelectorAll('.jp-Notebook .jp-CodeCell').length > 1", "the notebook")
-            window.wait_for("window.jupyterapp.commands.isEnabled('notebook:run-all-cells')", "its kernel")
+            window.wait_for(_ACTIVATE, "the notebook's kernel", patience_s=300)
             window.evaluate(_RUN_ALL)
-            window.wait_for(f"{_DRAWING} > 0 || {_ERRORS}.length > 0", "the first picture", patience_s=120)
+            window.wait_for(f"{_DRAWING} > 0 || {_ERRORS}.length > 0", "the first picture", patience_s=300)
             check_page(window)
             window.evaluate("document.querySelector('.ssrobust-explorer').style.background = 'white'")
             yield window
@@ -136,7 +143,7 @@ def record_states(window: Window) -> Iterator[Picture]:
         if window.evaluate(f"getComputedStyle({_control('Slice')}.closest('.widget-slider')).display != 'none'"):
             yield _step(window, "Slice", ["ArrowRight"], f"{short}_slice")
         yield _step(window, "Choose", ["ArrowDown"] * 4, f"{short}_chosen", or_the_same=True)
-        yield _step(window, "Image", ["ArrowDown"], f"{short}_next_image", or_the_same=True)
+        yield _step(window, "Image", ["ArrowDown"], f"{short}_next_image")
         yield _step(window, "Scale", ["ArrowDown"], f"{short}_free_strength")
         yield _step(window, "Strength", ["ArrowRight"] * 60, f"{short}_stronger")
         _focus(window, "Scale")

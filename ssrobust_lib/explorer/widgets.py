@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
+from IPython.display import Javascript, display
 
 from ssrobust_lib import store
 from ssrobust_lib.config import AA_ARM
@@ -28,6 +29,13 @@ FIGURE = "ssrobust-explorer-figure"
 """Class of the HTML figure; its attribute `data-drawing` counts the pictures drawn so far."""
 
 TASK_WORDS = {"pneumonia": "pneumonia (X-ray)", "organs": "organs (CT)"}
+# JupyterLab takes arrow keys and letters that are pressed outside of text for commands of the notebook (x cuts a cell);
+# an element with this attribute keeps its keys
+_KEEP_KEYS = """
+document.addEventListener('focusin', event => {
+  if (event.target.closest('.ssrobust-explorer')) event.target.setAttribute('data-lm-suppress-shortcuts', 'true');
+});
+"""
 _BY_SEVERITY, _FREE = "severity", "free"
 _STEPS = 200  # of the free strength, over the corruption's declared range
 
@@ -49,9 +57,11 @@ def explore(profile: str = "demo", *, runs: str = "") -> ipywidgets.Widget:
     try:
         study = finished_study(profile, Path(runs) if runs else None)
         set_threads(study.profile.threads)  # as its cells do: sums are then formed in the same order
-        return Explorer(study).box
+        explorer = Explorer(study)
     except store.StoreError as error:
         return ipywidgets.HTML(f'<p class="ssrobust-explorer" role="alert">{html.escape(str(error))}</p>')
+    display(Javascript(_KEEP_KEYS))
+    return explorer.box
 
 
 def finished_study(profile: str, runs: Path | None = None) -> "Study":

@@ -58,9 +58,16 @@ class StudyFigure(Figure):
                 label.set_in_layout(True)
         return stream.getvalue()
 
-    def html(self) -> str:
-        """The figure as an HTML `<figure>`: picture with alternative text, caption as text below."""
-        picture = base64.b64encode(with_palette(self.png(caption=False))).decode("ascii")
+    def html(self, *, every_colour: bool = False) -> str:
+        """The figure as an HTML `<figure>`: picture with alternative text, caption as text below.
+
+        Parameters
+        ----------
+        every_colour : keep all colours, at twice the bytes; where many structures are painted over images, 256 colours
+            make near ones equal.
+        """
+        png = self.png(caption=False)
+        picture = base64.b64encode(png if every_colour else with_palette(png)).decode("ascii")
         alt, caption = html.escape(self.title), html.escape(self.caption)
         return (
             f'<figure class="ssrobust-figure" style="margin:0 0 1.2em 0">'
