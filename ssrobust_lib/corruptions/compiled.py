@@ -89,12 +89,14 @@ def _resolution(images: torch.Tensor, strength: float, keys: torch.Tensor) -> to
     pixels, out, result = _arrays(images, (len(images), *images.shape[2:]))
     _, height, width = pixels.shape
     n_rows, n_columns = kept_pixels(height, strength), kept_pixels(width, strength)
-    taps = [
+    down_rows, down_columns, up_columns, up_rows = (
         _taps(n_in, n_out)
         for n_in, n_out in ((height, n_rows), (width, n_columns), (n_columns, width), (n_rows, height))
-    ]
+    )
     run_in_parts(
-        lambda first, last: compiled_sums.reduce_and_enlarge(pixels, *taps, first, last, out),
+        lambda first, last: compiled_sums.reduce_and_enlarge(
+            pixels, down_rows, down_columns, up_columns, up_rows, first, last, out
+        ),
         len(pixels),
         at_least=-(-_WORTH_A_THREAD // (height * width)),
     )

@@ -1,7 +1,7 @@
 """Loops of contrast, brightness, blur and resolution, compiled for the CPU by Numba.
 
-Enters: pixels float32, (B, P) or (B, H, W), and a range of images, pixels or rows. Leaves: `out`, filled there. Order of
-operations as in `photometry` and `sharpness` (no fused multiply-add, no reassociation), so the bits are the same.
+Enters: pixels float32, (B, P) or (B, H, W), and a range of images, pixels or rows. Leaves: `out`, filled there. Order
+of operations as in `photometry` and `sharpness` (no fused multiply-add, no reassociation), so the bits are the same.
 """
 
 import numpy as np

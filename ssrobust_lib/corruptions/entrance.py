@@ -1,7 +1,7 @@
 """The checks at the entrance of every corruption: type, shape, range, keys, strength.
 
-Enters: what a caller gave. Leaves: the same in the form that the formulas take, or an error that says what was expected,
-what came and what to do. The range is looked at once, where images enter.
+Enters: what a caller gave. Leaves: the same in the form that the formulas take, or an error that says what was
+expected, what came and what to do. The range is looked at once, where images enter.
 """
 
 from typing import Protocol
@@ -82,14 +82,18 @@ def check_keys(keys: torch.Tensor | np.ndarray, images: torch.Tensor) -> torch.T
     return keys.to(images.device)
 
 
-def check_strength(corruption: _Ranged, strength: float) -> float:
+def check_strength(corruption: _Ranged, strength: float | None) -> float:
     """Return the strength as a float.
 
     Raises
     ------
+    TypeError
+        No number.
     ValueError
-        Outside 0 to the end of the corruption's declared range, or no number.
+        Outside 0 to the end of the corruption's declared range.
     """
+    if strength is None or isinstance(strength, bool | str):
+        raise TypeError(f"strength of {corruption.name}: expected a number ({corruption.unit}), got {strength!r}")
     strength = float(strength)
     if not 0 <= strength <= corruption.strongest:
         raise ValueError(

@@ -16,13 +16,15 @@ import triton.language as tl
 
 from ssrobust_lib.corruptions.noise import EXPONENTIAL, FEW_PHOTONS, HIGHEST_COUNT, words_of_each
 from ssrobust_lib.corruptions.photometry import FIXED_POINT
-from ssrobust_lib.corruptions.streams import SEGMENT_BITS, normal_table
+from ssrobust_lib.corruptions.streams import SEGMENT_BITS, WORDS, normal_table
 
 _COUNTERS_AT_ONCE = 512  # of a program: 2,048 pixels
 _PIXELS_AT_ONCE = 4096
 _MOST_PIXELS = 2**32  # of an image: its counters are held in 32 bits
 
-_SEGMENT_BITS = tl.constexpr(SEGMENT_BITS)
+_FRACTION_BITS = tl.constexpr(23 - SEGMENT_BITS)
+_FRACTION_MASK = tl.constexpr((1 << (23 - SEGMENT_BITS)) - 1)
+_FIRST_SEGMENT = tl.constexpr(126 << SEGMENT_BITS)
 _FEW = tl.constexpr(FEW_PHOTONS)
 _HIGHEST = tl.constexpr(HIGHEST_COUNT)
 _FIXED = tl.constexpr(FIXED_POINT)
@@ -66,8 +68,8 @@ def _normal(word, starts, slopes):
     upper = word >= 0x80000000
     distance = tl.where(upper, ~word, word).to(tl.int32).to(tl.float32) + 0.5
     bits = distance.to(tl.int32, bitcast=True)
-    segment = (bits >> (23 - _SEGMENT_BITS)) - (126 << _SEGMENT_BITS)
-    fraction = (bits & ((1 << (23 - _SEGMENT_BITS)) - 1)).to(tl.float32)
+    segment = (bits >> _FRACTION_BITS) - _FIRST_SEGMENT
+    fraction = (bits & _FRACTION_MASK).to(tl.float32)
     value = tl.load(starts + segment) + fraction * tl.load(slopes + segment)
     return tl.where(upper, value, -value)
 
@@ -100,7 +102,18 @@ def _count(mean, word, z):
 
 @triton.jit
 def _noise_kernel(
-    images, keys, starts, slopes, out, number, inverse, n_each, n_pixels, KIND: tl.constexpr, AT_ONCE: tl.constexpr
+    images,
+    keys,
+    starts,
+    slopes,
+    out,
+    number,
+    inverse,
+    pepper,
+    salt,
+    n_pixels,
+    KIND: tl.constexpr,
+    AT_ONCE: tl.constexpr,
 ):
     image = tl.program_id(1).to(tl.int64)
     counter = tl.program_id(0).to(tl.int64) * AT_ONCE + tl.arange(0, AT_ONCE)
@@ -117,7 +130,7 @@ def _noise_kernel(
             y = _count(x * number, word, _normal(word, starts, slopes)) * inverse
         else:
             wide = word.to(tl.int64)
-            y = tl.where(wide >= 4294967296 - n_each, 1.0, tl.where(wide >= n_each, x, 0.0))
+            y = tl.where(wide >= salt, 1.0, tl.where(wide >= pepper, x, 0.0))
         tl.store(out + image * n_pixels + at, tl.minimum(tl.maximum(y, 0.0), 1.0), mask=there)
 
 
@@ -184,7 +197,7 @@ def _noise(
     starts, slopes = _tables(images.device)
     with torch.cuda.device_of(images):
         _noise_kernel[grid](
-            images, keys.contiguous(), starts, slopes, out, number, inverse, n_each, n_pixels,
+            images, keys.contiguous(), starts, slopes, out, number, inverse, n_each, WORDS - n_each, n_pixels,
             KIND=kind, AT_ONCE=_COUNTERS_AT_ONCE, enable_fp_fusion=False,
         )  # fmt: skip
     return out

@@ -91,7 +91,9 @@ def noise_at_side(name: str, strength: float, *, from_side: int, to_side: int) -
         other corruptions hold for any grid.
     """
     if name not in _SCALED_NOISES:
-        raise ValueError(f"{name}: expected one of {', '.join(_SCALED_NOISES)}; no other strength changes with the grid")
+        raise ValueError(
+            f"{name}: expected one of {', '.join(_SCALED_NOISES)}; no other strength changes with the grid"
+        )
     _check_positive("from_side, in pixels", from_side)
     _check_positive("to_side, in pixels", to_side)
     return strength * to_side / from_side
