@@ -131,7 +131,7 @@ def corrupt_images(
     keys = sample_keys(
         condition.study_seed, rows["sample_id"].tolist(), condition.corruption, condition.severity, slices=slices
     )
-    return corrupt(condition.corruption, images, condition.strength, keys).to(device)
+    return corrupt(condition.corruption, images, condition.strength, keys, check=False).to(device)
 
 
 def release_pages(cache: ImageCache) -> None:

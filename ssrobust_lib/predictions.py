@@ -109,6 +109,24 @@ def segmentation_table(
     return table[list(SEGMENTATION_COLUMNS)]
 
 
+def dice_per_scan(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Average Dice over the structures that a scan's label has: the paper's score of a scan.
+
+    Parameters
+    ----------
+    predictions : one row per scan and structure: any of `KEYS`, `dice`, `voxels_label`
+
+    Returns
+    -------
+    DataFrame, one row per scan and condition in order of first appearance: the keys, `dice` and `n_structures`. A scan
+    without any labelled structure has no row.
+    """
+    identity = [column for column in KEYS if column in predictions]
+    present = predictions[predictions["voxels_label"] > 0]
+    grouped = present.groupby(identity, sort=False, observed=True, dropna=False)["dice"]
+    return grouped.agg(dice="mean", n_structures="size").reset_index()
+
+
 def _keys(
     samples: pd.DataFrame,
     networks: NetworkNames,

@@ -10,37 +10,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ssrobust_lib.corruptions import CORRUPTIONS, PUBLISHED_STRENGTHS, PUBLISHED_TITLES
-from ssrobust_lib.corruptions.sharpness import kept_pixels
 
 if TYPE_CHECKING:
     from ssrobust_lib.study import Study
-
-
-def strength_in_words(corruption: str, strength: float, image_size: int, pixel_mm: float | None) -> str:
-    """A strength in words.
-
-    Parameters
-    ----------
-    corruption : name in `CORRUPTIONS`
-    strength : in its unit
-    image_size : pixels along a side of the network's input
-    pixel_mm : width of its pixels, mm; None where they have no known width (X-rays)
-
-    Examples
-    --------
-    >>> strength_in_words("gaussian_blur", 0.02, 48, 8.0)
-    'sigma 4.48 pixels at 224 x 224, here 7.68 mm'
-    >>> strength_in_words("resolution", 0.5, 48, 8.0)
-    '112 of 224 pixels kept along a side, then enlarged again, here pixels of 16 mm'
-    """
-    words = CORRUPTIONS[corruption].describe(strength)
-    if pixel_mm is None:
-        return words
-    if corruption == "gaussian_blur":
-        return f"{words}, here {strength * image_size * pixel_mm:.3g} mm"
-    if corruption == "resolution":
-        return f"{words}, here pixels of {pixel_mm * image_size / kept_pixels(image_size, strength):.3g} mm"
-    return words
 
 
 def strongest_words(study: "Study", severities: pd.DataFrame) -> pd.DataFrame:
@@ -48,7 +20,9 @@ def strongest_words(study: "Study", severities: pd.DataFrame) -> pd.DataFrame:
     data = study.profile.data
     last = severities[severities["severity"] == severities["severity"].max()]
     words = [
-        strength_in_words(row.corruption, row.strength, data[row.task].image_size, data[row.task].pixel_mm)
+        CORRUPTIONS[row.corruption].describe(
+            row.strength, side=data[row.task].image_size, pixel_mm=data[row.task].pixel_mm
+        )
         for row in last.itertuples()
     ]
     return last.assign(words=words)

@@ -1,5 +1,7 @@
 """What notebook 05 shows of the severities: the curves, the table, and the sentences computed from both."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +13,7 @@ from ssrobust_lib.corruptions import CORRUPTIONS
 from ssrobust_lib.figures.calibration import square_root_ticks
 from ssrobust_lib.paper import paper_results
 from ssrobust_lib.readings_severities import reading_calibration, reading_paper_severities, reading_rule
-from ssrobust_lib.strengths import published_levels, strength_in_words
+from ssrobust_lib.strengths import published_levels, strongest_words
 
 DATASET = "phantoms, RSNA layout"
 NAMES = ["gaussian_noise", "contrast", "gaussian_blur"]
@@ -127,11 +129,12 @@ def test_published_levels_cover_both_tasks_and_every_corruption():
         assert all(set(table) == set(CORRUPTIONS) for table in tables.values())
 
 
-def test_lengths_are_in_millimetres_where_pixels_have_a_width():
-    assert strength_in_words("gaussian_blur", 0.01, 512, 0.9).endswith("here 4.61 mm")
-    assert strength_in_words("resolution", 0.75, 512, 0.9).endswith("here pixels of 3.6 mm")
-    assert strength_in_words("gaussian_blur", 0.01, 512, None) == CORRUPTIONS["gaussian_blur"].describe(0.01)
-    assert strength_in_words("contrast", 0.5, 512, 0.9) == CORRUPTIONS["contrast"].describe(0.5)
+def test_strengths_in_words_know_the_task_s_pixels():
+    profile = SimpleNamespace(data={"organs": SimpleNamespace(image_size=512, pixel_mm=0.9)})
+    rows = [("gaussian_blur", 0.01), ("resolution", 0.75)]
+    severities = pd.DataFrame(rows, columns=["corruption", "strength"]).assign(task="organs", severity=5)
+    blur, resolution = strongest_words(SimpleNamespace(profile=profile), severities)["words"]
+    assert "4.61 mm" in blur and "3.6 mm" in resolution and "512" in blur
 
 
 def test_the_reading_counts_and_gives_each_reason(table, search):
