@@ -24,14 +24,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from ssrobust_lib.metrics import dice
+from ssrobust_lib.metrics import IDENTITY, dice
 from ssrobust_lib.voxel_counts import COUNTS, NO_MIRROR
 
-KEYS = ("task", "init", "seed", "set", "corruption", "severity", "sample_id", "patient_id")
 FEATURE_COLUMNS = ("feature_distance", "feature_cosine")
 SURFACE_COLUMNS = ("hd95_mm", "surface_dice")
-CLASSIFICATION_COLUMNS = (*KEYS, "label", "score", *FEATURE_COLUMNS)
-SEGMENTATION_COLUMNS = (*KEYS, "structure", "dice", *COUNTS, *SURFACE_COLUMNS, *FEATURE_COLUMNS)
+CLASSIFICATION_COLUMNS = (*IDENTITY, "label", "score", *FEATURE_COLUMNS)
+SEGMENTATION_COLUMNS = (*IDENTITY, "structure", "dice", *COUNTS, *SURFACE_COLUMNS, *FEATURE_COLUMNS)
 
 NetworkNames = Sequence[tuple[str, int]]  # (init, seed)
 
