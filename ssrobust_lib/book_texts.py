@@ -91,9 +91,19 @@ def run_table(profile: Profile) -> str:
         f"For every task: arms {_code(profile.arms)}; {_count(profile.seeds, 'seed')}, "
         f"study seed {profile.study_seed}; corruptions {_code(profile.corruptions)}; {_severities(profile)}; "
         f"tumours on another centre's images {_TUMOURS[profile.evaluation.tumour]}; "
+        f"evaluation in {profile.evaluation.precision}{_surfaces(profile)}; "
         f"{profile.statistics.bootstrap:,} bootstrap samples; margins: {margins}. Profile `{profile.name}`."
     )
     return "\n".join([*table, "", shared, ""])
+
+
+def _surfaces(profile: Profile) -> str:
+    """For which severities surfaces are compared, where a run has scans."""
+    surface = profile.evaluation.surface
+    if "organs" not in profile.tasks or not surface.severities:
+        return ""
+    severities = ", ".join("clean" if severity == 0 else str(severity) for severity in surface.severities)
+    return f", HD95 and surface Dice within {surface.tolerance_mm:g} mm at severities {severities}"
 
 
 def _on_the_papers_sets(profile: Profile) -> bool:

@@ -13,6 +13,7 @@ tensors, and tests hold every value against scikit-learn, torchmetrics and MONAI
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 
 from ssrobust_lib.auroc import placements
 from ssrobust_lib.registry import Registry
@@ -22,6 +23,8 @@ SEGMENTATION_METRICS: Registry[Callable[[np.ndarray, np.ndarray, np.ndarray], np
     "segmentation metric"
 )
 
+# which sample, network and condition a prediction belongs to
+IDENTITY = ("task", "init", "seed", "set", "corruption", "severity", "sample_id", "patient_id")
 SURFACE_METRICS = ("surface_dice", "hd95_mm")
 LOWER_IS_BETTER = frozenset(
     {"brier", "ece", "hd95_mm", "missed", "hd95_undefined", "flipped", "mirrored", "feature_distance"}
@@ -164,6 +167,26 @@ def dice(voxels_label: np.ndarray, voxels_predicted: np.ndarray, voxels_overlap:
         )
     total = label + predicted
     return np.divide(2.0 * overlap, total, out=np.full(total.shape, np.nan), where=total > 0)
+
+
+def dice_per_scan(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Average Dice over the structures that a scan's label has: the paper's score of a scan.
+
+    Parameters
+    ----------
+    predictions : table with one row per scan and structure
+        Columns `structure`, `dice`, `voxels_label`; those of `IDENTITY` that it has say which scan, network and
+        condition a row belongs to.
+
+    Returns
+    -------
+    DataFrame, one row per scan, network and condition in order of first appearance: the identifying columns, `dice` and
+    `n_structures`. A scan without any labelled structure has no row.
+    """
+    identity = [column for column in IDENTITY if column in predictions]
+    present = predictions[predictions["voxels_label"] > 0]
+    grouped = present.groupby(identity, sort=False, observed=True, dropna=False)["dice"]
+    return grouped.agg(dice="mean", n_structures="size").reset_index()
 
 
 def _checked(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

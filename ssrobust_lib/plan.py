@@ -18,6 +18,8 @@ from ssrobust_lib.sources import image_folder
 from ssrobust_lib.study import Cell, Study
 
 _START = 2.0  # a notebook's start, seconds, from the warm process
+_SURFACE = 1e-3  # comparing one structure's surfaces, seconds
+_FEATURES = 256  # numbers that are kept of a clean image and a network, about
 _BACKWARD = 3.0  # a training step costs this many forward passes
 _PHANTOM_SECONDS = {
     "rsna": 0.045, "rsna_test": 0.045, "kermany": 0.06, "nih": 0.06, "visceral": 2.0, "kits19": 2.0, "luna16": 1.5,
@@ -181,7 +183,10 @@ def _evaluation(profile: Profile, cell: Cell) -> Work:
     patients = max(_held_out(profile, task, "test") if own else _patients(profile, choice), 1)
     passes = patients * _per_patient(profile, task) * networks * conditions
     rows = patients * networks * conditions * (1 if task == "pneumonia" else 20)
-    return Work(_START, passes, rows * 2e-5)
+    compared = set(profile.evaluation.surface.severities) & (set(range(1, 6)) if "corruption" in cell.of else {0})
+    surfaces = 0 if task == "pneumonia" else patients * networks * len(compared) * 20
+    kept = patients * _per_patient(profile, task) * networks * _FEATURES if own and "corruption" not in cell.of else 0
+    return Work(_START + surfaces * _SURFACE, passes, rows * 2e-5 + kept * 4e-6)
 
 
 def _choice_of(profile: Profile, task: str, label: str) -> SetChoice:

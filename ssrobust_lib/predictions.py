@@ -24,14 +24,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from ssrobust_lib.metrics import dice
+from ssrobust_lib.metrics import IDENTITY, dice
 from ssrobust_lib.voxel_counts import COUNTS, NO_MIRROR
 
-KEYS = ("task", "init", "seed", "set", "corruption", "severity", "sample_id", "patient_id")
 FEATURE_COLUMNS = ("feature_distance", "feature_cosine")
 SURFACE_COLUMNS = ("hd95_mm", "surface_dice")
-CLASSIFICATION_COLUMNS = (*KEYS, "label", "score", *FEATURE_COLUMNS)
-SEGMENTATION_COLUMNS = (*KEYS, "structure", "dice", *COUNTS, *SURFACE_COLUMNS, *FEATURE_COLUMNS)
+CLASSIFICATION_COLUMNS = (*IDENTITY, "label", "score", *FEATURE_COLUMNS)
+SEGMENTATION_COLUMNS = (*IDENTITY, "structure", "dice", *COUNTS, *SURFACE_COLUMNS, *FEATURE_COLUMNS)
 
 NetworkNames = Sequence[tuple[str, int]]  # (init, seed)
 
@@ -107,24 +106,6 @@ def segmentation_table(
         table[column] = values
     _add_features(table, np.repeat(measured["features"], len(structures), axis=2))
     return table[list(SEGMENTATION_COLUMNS)]
-
-
-def dice_per_scan(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Average Dice over the structures that a scan's label has: the paper's score of a scan.
-
-    Parameters
-    ----------
-    predictions : one row per scan and structure: any of `KEYS`, `dice`, `voxels_label`
-
-    Returns
-    -------
-    DataFrame, one row per scan and condition in order of first appearance: the keys, `dice` and `n_structures`. A scan
-    without any labelled structure has no row.
-    """
-    identity = [column for column in KEYS if column in predictions]
-    present = predictions[predictions["voxels_label"] > 0]
-    grouped = present.groupby(identity, sort=False, observed=True, dropna=False)["dice"]
-    return grouped.agg(dice="mean", n_structures="size").reset_index()
 
 
 def _keys(

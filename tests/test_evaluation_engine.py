@@ -8,12 +8,14 @@ import pandas as pd
 import pytest
 import torch
 from pandas.testing import assert_frame_equal
+from tiny_profile import tiny_profile, write_profile
 from torch import nn
 from toy_evaluations import NORMALISE, SEED, STRUCTURES, MeanLogit, Thresholds, at, ct_cache, xray_cache
 
 from ssrobust_lib import inference, precision
 from ssrobust_lib.cells import pieces as kept_pieces
 from ssrobust_lib.cells.pieces import KeptPieces
+from ssrobust_lib.config import ProfileError, load_profile
 from ssrobust_lib.evaluation import evaluate_classification, evaluate_segmentation
 from ssrobust_lib.feature_distances import CleanFeatures, mean_distance
 from ssrobust_lib.networks import build_network
@@ -319,6 +321,21 @@ def test_pixels_decide_for_scans(monkeypatch):
     assert chosen[0].decisions == 2 * 2 * 15 * 16 * 16
     assert chosen[0].changed > 0 and [each.used for each in chosen] == ["float32", "bf16"]
     assert replace(chosen[0], used="bf16", bound=0.5) == chosen[1]
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "message"),
+    [
+        ({"precision": "fp16"}, "evaluation.precision: Input should be 'auto', 'float32' or 'bf16', got 'fp16'"),
+        ({"largest_change": 1.0}, "evaluation.largest_change"),
+        ({"surface": {"severities": [6]}}, r"evaluation.surface.severities.0: .*less than or equal to 5, got 6"),
+        ({"surface": {"tolerance_mm": 0}}, "evaluation.surface.tolerance_mm: .*greater than 0"),
+        ({"surface": {"tolerance": 3}}, "evaluation.surface.tolerance: unknown parameter"),
+    ],
+)
+def test_settings_of_a_profile_that_cannot_be_are_named(evaluation, message, tmp_path):
+    with pytest.raises(ProfileError, match=message):
+        load_profile(write_profile(tmp_path, tiny_profile(evaluation=evaluation)))
 
 
 def test_an_unknown_precision_is_named():

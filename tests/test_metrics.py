@@ -1,6 +1,7 @@
 """Metrics against closed forms, pair counting, scikit-learn, torchmetrics and MONAI."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from ssrobust_lib.metrics import (
     brier,
     correct,
     dice,
+    dice_per_scan,
     expected_calibration_error,
 )
 
@@ -180,3 +182,16 @@ class TestDice:
                   for k in (1, 2, 3)]  # fmt: skip
         np.testing.assert_allclose(dice(*np.transpose(counts)), expected, atol=1e-6)
         assert expected[2] == 0
+
+    def test_a_scan_averages_the_structures_of_its_label(self):
+        table = pd.DataFrame(
+            [("s1", 0, "liver", 10, 10, 8), ("s1", 0, "spleen", 10, 0, 0), ("s1", 0, "bladder", 0, 5, 0),
+             ("s1", 1, "liver", 10, 10, 10), ("s2", 0, "liver", 0, 0, 0)],
+            columns=["sample_id", "seed", "structure", "voxels_label", "voxels_predicted", "voxels_overlap"],
+        )  # fmt: skip
+        table["dice"] = dice(table["voxels_label"], table["voxels_predicted"], table["voxels_overlap"])
+        found = dice_per_scan(table.assign(hd95_mm=[1.0, np.nan, np.nan, 2.0, np.nan]))
+        assert found.sort_values("seed").to_dict("records") == [
+            {"sample_id": "s1", "seed": 0, "dice": 0.4, "n_structures": 2},
+            {"sample_id": "s1", "seed": 1, "dice": 1.0, "n_structures": 1},
+        ]

@@ -17,8 +17,7 @@ from ssrobust_lib.calibration import CALIBRATION
 from ssrobust_lib.examples import merge_values
 from ssrobust_lib.explorer.finished_run import CT, FinishedRun
 from ssrobust_lib.inference import CLEAN, Condition, corrupted_images, predict_masks, predict_probabilities
-from ssrobust_lib.metrics import THRESHOLD, dice
-from ssrobust_lib.predictions import dice_per_scan
+from ssrobust_lib.metrics import THRESHOLD, dice, dice_per_scan
 
 if TYPE_CHECKING:
     import torch
