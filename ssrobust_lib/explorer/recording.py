@@ -135,8 +135,8 @@ def record_states(window: Window) -> Iterator[Picture]:
         if turn == 0:
             yield _picture(window, f"{short}_severity0", 0.0)
         else:
-            _focus(window, "Severity")
-            window.press("Home")
+            _step(window, "Scale", ["ArrowUp"], "a severity again")
+            _step(window, "Severity", ["Home"], "clean again")
             yield _step(window, "Task", ["ArrowDown"], f"{short}_severity0")
         for severity in range(1, 6):
             yield _step(window, "Severity", ["ArrowRight"], f"{short}_severity{severity}")
@@ -146,8 +146,6 @@ def record_states(window: Window) -> Iterator[Picture]:
         yield _step(window, "Image", ["ArrowDown"], f"{short}_next_image")
         yield _step(window, "Scale", ["ArrowDown"], f"{short}_free_strength")
         yield _step(window, "Strength", ["ArrowRight"] * 60, f"{short}_stronger")
-        _focus(window, "Scale")
-        window.press("ArrowUp")
 
 
 def _step(window: Window, control: str, keys: Sequence[str], name: str, *, or_the_same: bool = False) -> Picture:

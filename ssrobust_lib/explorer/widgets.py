@@ -123,15 +123,22 @@ class Explorer:
         )
 
     def _changed(self, name: str) -> None:
-        """Bring the other controls in line with the one that was moved, and draw once."""
+        """Bring the other controls in line with the one that was moved, and draw once; say what went wrong, if it did.
+
+        Jupyter shows no error of a control to the reader, it only logs it.
+        """
         if self._settling:
             return
         self._settling = True
         try:
             self._settle(name)
+            self._draw()
+        except Exception as error:
+            told = html.escape(f"{type(error).__name__}: {error}")
+            self._note.value = f'<p role="alert">This could not be shown. {told}</p>'
+            raise
         finally:
             self._settling = False
-        self._draw()
 
     def _settle(self, name: str) -> None:
         """Offer what fits: a task has its sets, a set its images, a scan its slices, a corruption its range."""
