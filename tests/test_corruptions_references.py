@@ -1,4 +1,4 @@
-"""Corruptions against references, at the published strengths of ImageNet-C and of MedMNIST-C's chest X-rays.
+"""Corruptions against references, at the published strengths of ImageNet-C and of MedMNIST-C's X-rays and CT.
 
 Noises against their exact distributions (mean, variance, Kolmogorov-Smirnov or chi-square); the rest pixel by pixel
 against SciPy, scikit-image, OpenCV, Pillow and torchvision.
@@ -14,10 +14,10 @@ from ssrobust_lib.corruptions.units import kept_pixels
 
 N_IMAGES, SIDE = 16, 128
 N = N_IMAGES * SIDE**2
-# MedMNIST-C, registry of PneumoniaMNIST (Di Salvo, Doerrich, Ledig 2024): milder than ImageNet-C
-GAUSSIAN = (*IMAGENET_C_STRENGTHS["gaussian_noise"], 0.04, 0.05, 0.06, 0.07)
-PHOTONS = (60, 25, 12, 5, 3, 500, 250, 100)
-AMOUNTS = (*IMAGENET_C_STRENGTHS["impulse_noise"], 0.005, 0.01, 0.02)
+# beside ImageNet-C's: MedMNIST-C's for PneumoniaMNIST and OrganAMNIST (registry of medmnistc 0.1.0)
+GAUSSIAN = (*IMAGENET_C_STRENGTHS["gaussian_noise"], 0.04, 0.05, 0.06, 0.07, 0.16, 0.2)
+PHOTONS = (60, 25, 12, 5, 3, 300, 200, 150, 100, 80, 50, 15)
+AMOUNTS = (*IMAGENET_C_STRENGTHS["impulse_noise"], 0.005, 0.01, 0.013, 0.017, 0.02, 0.05, 0.08)
 
 
 def noisy(name: str, grey: float, strength: float) -> np.ndarray:
