@@ -121,7 +121,7 @@ class Explorer:
             severity=value["severity"],
             strength=value["strength"] if value["scale"] == _FREE else None,
             seed=value["seed"],
-            slice_index=value["slice"],
+            slice_index=value["slice"] - 1,
         )
 
     def _changed(self, name: str) -> None:
@@ -201,9 +201,9 @@ class Explorer:
         if state.task != CT or (self.view is not None and self.view.state.sample_id == state.sample_id):
             return
         n = len(self.run.rows_of(CT, state.data_set, state.sample_id))
-        slider.max = max(n - 1, slider.value)  # never below the value while both change
-        slider.value = richest_slice(self.run, state.data_set, state.sample_id)
-        slider.max = n - 1
+        slider.max = max(n, slider.value)  # never below the value while both change
+        slider.value = richest_slice(self.run, state.data_set, state.sample_id) + 1
+        slider.max = n
 
     def _draw(self) -> None:
         state = self.state()
@@ -241,7 +241,7 @@ def _controls(run: FinishedRun) -> dict[str, Any]:
         "strength": ipywidgets.FloatSlider(
             description="Strength", min=0.0, max=1.0, step=1 / _STEPS, value=0.0, readout_format=".3g", **slow
         ),
-        "slice": levels(description="Slice", min=0, max=0, value=0, **slow),
+        "slice": levels(description="Slice", min=1, max=1, value=1, **slow),
     }
 
 
