@@ -82,10 +82,10 @@ def test_a_task_brings_its_sets_images_rules_and_slices(explorer):
     explorer.controls["task"].value = "organs"
     assert isinstance(explorer.view, SliceView)
     assert explorer.controls["set"].options == ("visceral", "kits19")
-    assert slices.layout.display == "" and slices.max == explorer.view.n_slices - 1
-    assert slices.value == explorer.view.state.slice_index
+    assert slices.layout.display == "" and slices.max == explorer.view.n_slices
+    assert slices.value == explorer.view.state.slice_index + 1
     assert {rule for _, rule in explorer.controls["choose"].options} == {EVERY, "ct_gained", "ct_lost", "ct_changed"}
-    explorer.controls["slice"].value = 0
+    explorer.controls["slice"].value = 1
     assert explorer.view.state.slice_index == 0
     explorer.controls["severity"].value = 2
     assert explorer.view.state.slice_index == 0, "a slice stays while its scan is shown"

@@ -7,6 +7,7 @@ is there, and then says only the newest (a property of ipywidgets): pictures fol
 
 import base64
 import html
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,12 +98,13 @@ class Explorer:
         self.drawings = 0
         self.view: XRayView | SliceView | None = None
         self._panels: dict[Any, XRayPanels | SlicePanels] = {}
-        self._settling = True
+        self._lock, self._waiting, self._astray = threading.Lock(), 0, False
+        self._owner: int | None = threading.get_ident()  # the thread that brings controls in line at the moment
         self.controls = _controls(self.run)
         self._figure, self._note = ipywidgets.HTML(), ipywidgets.HTML()
         self.box = _laid_out(self.controls, self._figure, self._note)
         self._settle("task")
-        self._settling = False
+        self._owner = None
         for name, control in self.controls.items():
             control.observe(lambda change, name=name: self._changed(name), names="value")
         self._draw()
@@ -119,26 +121,34 @@ class Explorer:
             severity=value["severity"],
             strength=value["strength"] if value["scale"] == _FREE else None,
             seed=value["seed"],
-            slice_index=value["slice"],
+            slice_index=value["slice"] - 1,
         )
 
     def _changed(self, name: str) -> None:
         """Bring the other controls in line with the one that was moved, and draw once; say what went wrong, if it did.
 
-        Jupyter shows no error of a control to the reader, it only logs it.
+        JupyterLab lets a kernel hear controls in several threads (subshells), so that one may be moved while another
+        is being followed: changes wait for each other, and one that met controls that did not fit leaves it to the next
+        to bring all in line. Jupyter only logs an error of a control; the reader is told it here.
         """
-        if self._settling:
+        if self._owner == threading.get_ident():  # moved by what follows below
             return
-        self._settling = True
-        try:
-            self._settle(name)
-            self._draw()
-        except Exception as error:
-            told = html.escape(f"{type(error).__name__}: {error}")
-            self._note.value = f'<p role="alert">This could not be shown. {told}</p>'
-            raise
-        finally:
-            self._settling = False
+        self._waiting += 1
+        with self._lock:
+            self._waiting -= 1
+            self._owner = threading.get_ident()
+            try:
+                self._settle("task" if self._astray else name)
+                self._draw()
+                self._astray = False
+            except Exception as error:
+                self._astray = True
+                if not self._waiting:
+                    told = html.escape(f"{type(error).__name__}: {error}")
+                    self._note.value = f'<p role="alert">This could not be shown. {told}</p>'
+                    raise
+            finally:
+                self._owner = None
 
     def _settle(self, name: str) -> None:
         """Offer what fits: a task has its sets, a set its images, a scan its slices, a corruption its range."""
@@ -191,9 +201,9 @@ class Explorer:
         if state.task != CT or (self.view is not None and self.view.state.sample_id == state.sample_id):
             return
         n = len(self.run.rows_of(CT, state.data_set, state.sample_id))
-        slider.max = max(n - 1, slider.value)  # never below the value while both change
-        slider.value = richest_slice(self.run, state.data_set, state.sample_id)
-        slider.max = n - 1
+        slider.max = max(n, slider.value)  # never below the value while both change
+        slider.value = richest_slice(self.run, state.data_set, state.sample_id) + 1
+        slider.max = n
 
     def _draw(self) -> None:
         state = self.state()
@@ -231,7 +241,7 @@ def _controls(run: FinishedRun) -> dict[str, Any]:
         "strength": ipywidgets.FloatSlider(
             description="Strength", min=0.0, max=1.0, step=1 / _STEPS, value=0.0, readout_format=".3g", **slow
         ),
-        "slice": levels(description="Slice", min=0, max=0, value=0, **slow),
+        "slice": levels(description="Slice", min=1, max=1, value=1, **slow),
     }
 
 
