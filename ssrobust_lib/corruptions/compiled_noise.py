@@ -16,6 +16,8 @@ from ssrobust_lib.corruptions.streams import BLOCK, COUNTERS, KEY_STEPS, MULTIPL
 
 TILE = 4 * BLOCK  # pixels
 
+# Numba keeps compiled functions until this file changes, with the constants that it has seen: save this file anew after
+# a change of those in `streams` or `noise`
 _LOW_32 = np.uint64(0xFFFFFFFF)
 _SHIFT_32 = np.uint64(32)
 _M0, _M1 = (np.uint64(value) for value in MULTIPLIERS)
