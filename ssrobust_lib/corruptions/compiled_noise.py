@@ -16,6 +16,8 @@ from ssrobust_lib.corruptions.streams import BLOCK, COUNTERS, KEY_STEPS, MULTIPL
 
 TILE = 4 * BLOCK  # pixels
 
+# Numba keeps compiled functions until this file changes, with the constants that it has seen: save this file anew after
+# a change of those in `streams` or `noise`
 _LOW_32 = np.uint64(0xFFFFFFFF)
 _SHIFT_32 = np.uint64(32)
 _M0, _M1 = (np.uint64(value) for value in MULTIPLIERS)
@@ -215,24 +217,24 @@ def _sum_few(few, all_means, words, means, quantiles, pairs, counts):
         below += np.int32(more)
     k = 1
     while below > 0 and k <= HIGHEST_COUNT:  # four counts at a time: values then stay in registers in between
-        below = np.int32(0)
         share_0, share_1, share_2, share_3 = _SHARES[k], _SHARES[k + 1], _SHARES[k + 2], _SHARES[k + 3]
         for i in range(n):
             mean, quantile, total, p, count = means[i], quantiles[i], sums[i], probabilities[i], counts[i]
             p = p * mean * share_0
             total += p
-            count += _ONE if quantile > total else _ZERO
+            count += np.float32(quantile > total)
             p = p * mean * share_1
             total += p
-            count += _ONE if quantile > total else _ZERO
+            count += np.float32(quantile > total)
             p = p * mean * share_2
             total += p
-            count += _ONE if quantile > total else _ZERO
+            count += np.float32(quantile > total)
             p = p * mean * share_3
             total += p
-            more = quantile > total
             probabilities[i] = p
             sums[i] = total
-            counts[i] = count + (_ONE if more else _ZERO)
-            below += np.int32(more)
+            counts[i] = count + np.float32(quantile > total)
+        below = np.int32(0)
+        for i in range(n):
+            below += np.int32(quantiles[i] > sums[i])
         k += 4
