@@ -23,6 +23,7 @@ ADDRESS = "SSROBUST_WARM"
 PROVISIONER = "ssrobust-forked"  # the entry point of `ForkedKernel` in pyproject.toml
 MODULES = (
     "ipykernel.kernelapp",
+    "numba",
     "papermill",
     "pyarrow.parquet",
     "scipy.ndimage",
