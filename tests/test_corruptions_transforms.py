@@ -16,8 +16,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from ssrobust_lib.corruptions import CORRUPTIONS, IMAGENET_C_STRENGTHS, corrupt, monai_transforms, sample_keys
-from ssrobust_lib.corruptions.strengths import BY_STRENGTH, choose_strength
 from ssrobust_lib.corruptions.torchvision_transforms import Corrupt, SampleId
+from ssrobust_lib.corruptions.transform_arguments import BY_STRENGTH, choose_strength
 from ssrobust_lib.corruptions.volumes import corrupt_volume
 from ssrobust_lib.registry import UnknownNameError
 

@@ -75,9 +75,9 @@ def test_an_image_is_read_once_and_corrupted_once_for_all_networks(evaluate, cac
     cache.images = images
     original = inference.corrupt
 
-    def count(name, batch, strength, keys):
+    def count(name, batch, strength, keys, **options):
         corrupted.extend((strength, key) for key in np.asarray(keys).tolist())
-        return original(name, batch, strength, keys)
+        return original(name, batch, strength, keys, **options)
 
     monkeypatch.setattr(inference, "corrupt", count)
     strengths = {1: 0.05, 3: 0.1, 5: 0.3}

@@ -24,7 +24,7 @@ from monai.utils import TransformBackends, convert_to_dst_type, convert_to_tenso
 from ssrobust_lib.corruptions.entrance import check_strength
 from ssrobust_lib.corruptions.interface import CORRUPTIONS, corrupt
 from ssrobust_lib.corruptions.streams import sample_keys
-from ssrobust_lib.corruptions.strengths import choose_strength
+from ssrobust_lib.corruptions.transform_arguments import choose_strength
 from ssrobust_lib.corruptions.volumes import MODES, corrupt_volume
 from ssrobust_lib.registry import unknown_name
 

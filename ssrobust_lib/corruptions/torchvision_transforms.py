@@ -22,7 +22,7 @@ from torchvision.transforms import v2
 
 from ssrobust_lib.corruptions.interface import corrupt
 from ssrobust_lib.corruptions.streams import sample_keys
-from ssrobust_lib.corruptions.strengths import choose_strength
+from ssrobust_lib.corruptions.transform_arguments import choose_strength
 
 
 class SampleId(str):

@@ -6,8 +6,8 @@ Enters: the arguments of a transform. Leaves: the strength, and the word for the
 from collections.abc import Sequence
 
 from ssrobust_lib.corruptions.entrance import check_strength
-from ssrobust_lib.corruptions.imagenet_c import IMAGENET_C_STRENGTHS
 from ssrobust_lib.corruptions.interface import CORRUPTIONS
+from ssrobust_lib.corruptions.published_strengths import IMAGENET_C_STRENGTHS
 
 BY_STRENGTH = "strength"  # stands for the severity in the keys of a transform that is given a strength
 
