@@ -49,7 +49,7 @@ def metric_table(scores: pd.DataFrame, caption: str, *, dataset: str, note: str 
         | {paper_label(arm): _spread(metric, _values(scores, arm, metric)) for arm in arms}
         for metric in shown
     ]
-    words = f"Mean ± standard deviation over {_seeds(scores)}." + (f" {note}" if note else "")
+    words = _spread_words(scores) + (f" {note}" if note else "")
     frame = object_frame(rows, ["Metric", *map(paper_label, arms)])
     return html_table(frame, caption, dataset=dataset, note=words, stacked=True)
 
@@ -104,7 +104,7 @@ def drop_table(scores: pd.DataFrame, caption: str, *, dataset: str, metric: str)
         for name in order_corruptions(rows["corruption"])
     ]
     note = (
-        f"{metric_title(metric)}: mean over five severities, ± standard deviation over {_seeds(rows)}. Below it the "
+        f"{metric_title(metric)}: mean over five severities. {_spread_words(rows)} Below it the "
         "drop from clean images: an arm that drops less may still be the worse one."
     )
     return html_table(
@@ -136,7 +136,7 @@ def corruption_error_table(errors: pd.DataFrame, caption: str, *, dataset: str) 
     error = {"dice": "1 − Dice", "accuracy": "1 − accuracy", "balanced_accuracy": "1 − balanced accuracy"}
     note = (
         f"Error: {error[str(errors['metric'].iloc[0])]}. 1 is as normal training (mean of its seeds), below 1 is more "
-        f"robust; mean ± standard deviation over {_seeds(errors)}. Relative: of what is lost against clean images. "
+        f"robust. {_spread_words(errors)} Relative: of what is lost against clean images. "
         "Undefined where normal training loses nothing."
     )
     return html_table(
@@ -199,6 +199,10 @@ def _defined(values: np.ndarray) -> str:
         return "undefined"
     words = mean_std(float(values.mean()), float(np.std(values, ddof=1)) if len(values) > 1 else None)
     return words.replace("-", "−")
+
+
+def _spread_words(rows: pd.DataFrame) -> str:
+    return f"Mean ± standard deviation over {_seeds(rows)}." if rows["seed"].nunique() > 1 else "One seed: no spread."
 
 
 def _seeds(rows: pd.DataFrame) -> str:

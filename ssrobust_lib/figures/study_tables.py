@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 
 from .style import corruption_title, order_arms, order_corruptions, paper_label
-from .tables import HtmlTable, Markup, folded, html_table
+from .tables import HtmlTable, Markup, folded, html_table, small
 
 
 def transfer_table(transfer: pd.DataFrame, caption: str, *, dataset: str) -> HtmlTable:
@@ -45,8 +45,10 @@ def severity_table(
     rows = strongest.set_index("corruption").loc[order].reset_index()
     of_name = {name: part.sort_values("severity") for name, part in severities.groupby("corruption")}
     columns = {
-        "corruption": [corruption_title(name) for name in order],
-        "severity 5": list(rows["words"]),
+        "corruption": [
+            Markup(corruption_title(name) + small(f"severity 5: {words}"))
+            for name, words in zip(order, rows["words"], strict=True)
+        ],
         "strengths 1 to 5": [_numbers(of_name[name]["strength"]) for name in order],
         "scores 1 to 5": [_numbers(of_name[name]["score"], "{:.2f}") for name in order],
         "floor": [
