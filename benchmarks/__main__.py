@@ -7,7 +7,7 @@ peer or a stated bound. A module with several cases takes their names: ``python 
 distributions that a module names in ``PEERS`` have their versions stated.
 
 When a benchmark is through, its rows are written to ``runs/benchmarks/<name>-<UTC time>.json`` with date, commit,
-versions, processor and threads (`ssrobust_lib.benchmark_results` states the form); the book shows the latest of each.
+versions, processor and threads (`book.benchmark_results` states the form); the book shows the latest of each.
 """
 
 import importlib
@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from ssrobust_lib.benchmark_results import VERDICTS, keep_results
+from ssrobust_lib.book.benchmark_results import VERDICTS, keep_results
 from ssrobust_lib.devices import KERNEL_ENVIRONMENT
 
 

@@ -71,14 +71,14 @@ def run(*chosen: str) -> list[dict[str, Any]]:
 
 
 def _xray(folder: Path) -> dict[str, Any]:
-    from ssrobust_lib.evaluation import evaluate_classification
+    from ssrobust_lib.evaluation.engine import evaluate_classification
 
     cache = _Images(_stored(folder / "xrays.npy", XRAYS), None, _rows(np.arange(XRAYS), np.zeros(XRAYS, int)))
     return _case("X-ray, CBR-Small", evaluate_classification, cache, "cbr_small", 1, {})
 
 
 def _ct(folder: Path) -> dict[str, Any]:
-    from ssrobust_lib.evaluation import evaluate_segmentation
+    from ssrobust_lib.evaluation.engine import evaluate_segmentation
     from ssrobust_lib.preprocessing import Grid
     from ssrobust_lib.scan_voxels import labels_by_cell
 
@@ -100,8 +100,8 @@ def _case(
 ) -> dict[str, Any]:
     """Ratio of the engine to the bound on one kind of images."""
     from ssrobust_lib.corruptions import CORRUPTIONS
-    from ssrobust_lib.feature_distances import CleanFeatures
-    from ssrobust_lib.inference import CLEAN
+    from ssrobust_lib.evaluation.feature_distances import CleanFeatures
+    from ssrobust_lib.evaluation.inference import CLEAN
     from ssrobust_lib.networks import build_network
     from ssrobust_lib.seeds import torch_rng
 
@@ -152,7 +152,7 @@ def _bare(
     import torch
 
     from ssrobust_lib.corruptions import corrupt, sample_keys
-    from ssrobust_lib.inference import CLEAN
+    from ssrobust_lib.evaluation.inference import CLEAN
 
     ready = _in_memory(cache)
     with torch.inference_mode():
@@ -191,7 +191,7 @@ def _seconds(work: Callable[[], Any]) -> float:
 
 def _surface_seconds(labels: np.ndarray, spacing_mm: tuple[float, float, float]) -> float:
     """Seconds to compare all structures of a scan with themselves moved by a pixel, median."""
-    from ssrobust_lib.surface_distances import surface_scores, surfaces_of
+    from ssrobust_lib.evaluation.surface_distances import surface_scores, surfaces_of
 
     members = [classes for classes, _ in STRUCTURES.values()]
     moved, known = np.roll(labels, 1, axis=2), surfaces_of(labels, members, spacing_mm)

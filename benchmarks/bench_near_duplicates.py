@@ -47,7 +47,7 @@ def _decoded(name: str, place: Path) -> tuple[list[np.ndarray], np.ndarray]:
     from ssrobust_lib.datasets import LOADERS, index_samples
     from ssrobust_lib.datasets.manifest import load_manifest, locate
     from ssrobust_lib.phantoms.xray_files import write_rsna_phantoms
-    from ssrobust_lib.splits import groups_of
+    from ssrobust_lib.splits.rules import groups_of
 
     manifest = load_manifest("rsna" if name == "phantoms" else name)
     if name == "phantoms":

@@ -31,11 +31,11 @@ def run() -> list[dict[str, Any]]:
     import numpy as np
     import torch
 
-    from ssrobust_lib.batches import read_images, read_masks
-    from ssrobust_lib.losses import binary_cross_entropy, segmentation_loss
     from ssrobust_lib.networks import build_network
     from ssrobust_lib.pretext import PRETEXT_TASKS
     from ssrobust_lib.seeds import rng, torch_rng
+    from ssrobust_lib.training.batches import read_images, read_masks
+    from ssrobust_lib.training.losses import binary_cross_entropy, segmentation_loss
 
     jigsaw = PRETEXT_TASKS["jigsaw"]
     options = jigsaw.options_class()
@@ -102,8 +102,8 @@ def _seconds(build: Any, make: Any, loss: Any, size: int) -> tuple[float, float]
     import numpy as np
     import torch
 
-    from ssrobust_lib.training import TrainingSettings, fit
-    from ssrobust_lib.validation import Validation
+    from ssrobust_lib.training.loop import TrainingSettings, fit
+    from ssrobust_lib.training.validation import Validation
 
     network = build().to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(network.parameters(), fused=True)

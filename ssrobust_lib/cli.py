@@ -15,7 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     signal.signal(signal.SIGTERM, _stop)
     if arguments[:1] in (["run-cell"], ["run-report"]):
-        from ssrobust_lib.warm import hand_over
+        from ssrobust_lib.running.warm import hand_over
 
         code = hand_over(arguments)
         if code is not None:
@@ -55,18 +55,18 @@ def _stop(*_: Any) -> None:
 
 def _expected(error: Exception) -> bool:
     """Errors of the user's making or of the machine; everything else is a fault of ours and keeps its traceback."""
-    from ssrobust_lib.book import BookError
-    from ssrobust_lib.browser import BrowserError
+    from ssrobust_lib.book.browser import BrowserError
+    from ssrobust_lib.book.build import BookError
     from ssrobust_lib.config import ProfileError
     from ssrobust_lib.data_command import DataCommandError
     from ssrobust_lib.datasets.cache import CacheError
     from ssrobust_lib.datasets.loader import LayoutError
     from ssrobust_lib.datasets.manifest import ManifestError
     from ssrobust_lib.lab_server import LabError
-    from ssrobust_lib.notebook_parameters import ParameterError
     from ssrobust_lib.registry import UnknownNameError
-    from ssrobust_lib.runner import RunError
-    from ssrobust_lib.splits import PatientCrossesError
+    from ssrobust_lib.running.notebook_parameters import ParameterError
+    from ssrobust_lib.running.runner import RunError
+    from ssrobust_lib.splits.rules import PatientCrossesError
     from ssrobust_lib.store import StoreError
 
     of_the_run = (ParameterError, UnknownNameError, RunError, StoreError, BookError, OSError)
@@ -121,8 +121,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _checked(location: str) -> Any:
-    from ssrobust_lib.checks import check_profile
     from ssrobust_lib.config import load_profile
+    from ssrobust_lib.running.checks import check_profile
 
     profile = load_profile(location)
     check_profile(profile)
@@ -130,14 +130,14 @@ def _checked(location: str) -> Any:
 
 
 def _plan(chosen: argparse.Namespace) -> None:
-    from ssrobust_lib.plan import plan_text
+    from ssrobust_lib.running.plan import plan_text
     from ssrobust_lib.study import Study
 
     print(plan_text(Study(_checked(chosen.profile)), chosen.cores))
 
 
 def _study(chosen: argparse.Namespace) -> None:
-    from ssrobust_lib.runner import run_study
+    from ssrobust_lib.running.runner import run_study
 
     _checked(chosen.profile)
     study = run_study(chosen.profile, cores=chosen.cores, extra=chosen.snakemake)
@@ -145,8 +145,8 @@ def _study(chosen: argparse.Namespace) -> None:
 
 
 def _book(chosen: argparse.Namespace) -> None:
-    from ssrobust_lib.publish import publish_book
-    from ssrobust_lib.runner import run_study
+    from ssrobust_lib.book.publish import publish_book
+    from ssrobust_lib.running.runner import run_study
 
     _checked(chosen.profile)
     study = run_study(chosen.profile, cores=chosen.cores, extra=chosen.snakemake)
@@ -156,7 +156,7 @@ def _book(chosen: argparse.Namespace) -> None:
 
 def _rehearse(chosen: argparse.Namespace) -> None:
     from ssrobust_lib.config import load_profile
-    from ssrobust_lib.rehearsal import write_rehearsal
+    from ssrobust_lib.running.rehearsal import write_rehearsal
 
     chosen.profile = str(write_rehearsal(load_profile(chosen.profile)))
     _book(chosen)
@@ -178,7 +178,7 @@ def _explore(chosen: argparse.Namespace) -> None:
 
 
 def _check_book(chosen: argparse.Namespace) -> int:
-    from ssrobust_lib.book import check_book
+    from ssrobust_lib.book.build import check_book
 
     problems = check_book(chosen.html)
     for problem in problems:
@@ -188,19 +188,19 @@ def _check_book(chosen: argparse.Namespace) -> int:
 
 
 def _run_cell(chosen: argparse.Namespace) -> None:
-    from ssrobust_lib.runner import run_cell
+    from ssrobust_lib.running.runner import run_cell
 
     run_cell(chosen.profile, chosen.cell)
 
 
 def _run_report(chosen: argparse.Namespace) -> None:
-    from ssrobust_lib.runner import run_report
+    from ssrobust_lib.running.runner import run_report
 
     run_report(chosen.profile, chosen.notebook)
 
 
 def _sync(chosen: argparse.Namespace) -> None:
-    from ssrobust_lib.notebook_parameters import sync_notebooks
+    from ssrobust_lib.running.notebook_parameters import sync_notebooks
 
     for name in sync_notebooks():
         print(f"updated {name}")

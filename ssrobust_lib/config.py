@@ -210,7 +210,7 @@ class Evaluation(_Section):
 
 
 class Leaks(_Section):
-    """What leaks of a split of rows do, on a part of the X-rays (see `ssrobust_lib.leaks`); no seeds, no such cells.
+    """What leaks of a split of rows do, on a part of the X-rays (see `splits.leaks`); no seeds, no such cells.
 
     `patients` of the task's own set are used, at `image_size` pixels; `test` and `validation` are fractions of their
     label rows, `label_fraction` one of the training images. The pretext tasks take their options from `pretext`.

@@ -25,10 +25,10 @@ _OUTSIDE = {
     "fingerprint",
     "registry",
     "book",
-    "runner",
-    "plan",
+    "running",
     "progress",
 }
+_EMPTY = hashlib.sha256(ast.dump(ast.Module(body=[], type_ignores=[])).encode()).hexdigest()
 
 
 def settings_key(settings: Any) -> str:
@@ -59,8 +59,8 @@ def _closure(start: Path | None) -> set[Path]:
         if file in found:
             continue
         found.add(file)
-        if file.name == "__init__.py" and file.parent != PACKAGE:  # its modules register themselves when it is imported
-            waiting += file.parent.glob("*.py")
+        if file.name == "__init__.py" and file.parent != PACKAGE and not _read(file).empty:
+            waiting += file.parent.glob("*.py")  # its modules register themselves when it is imported
         inside = [name for name in _read(file).imports if name.split(".")[0] not in _OUTSIDE]
         waiting += [path for path in map(_file, inside) if path is not None and path not in found]
     return found
@@ -72,6 +72,11 @@ class _Module:
 
     digest: str
     imports: tuple[str, ...]
+
+    @property
+    def empty(self) -> bool:
+        """Whether the file holds no code: the description of a package whose modules are imported one by one."""
+        return self.digest == _EMPTY
 
 
 @cache

@@ -206,7 +206,7 @@ class Study:
         return Cell("03_finetune", {"task": task, "init": arm, "seed": seed}, settings, needs)
 
     def _calibration_settings(self, task: str) -> dict[str, Any]:
-        from ssrobust_lib.severity_files import given_strengths
+        from ssrobust_lib.severities.files import given_strengths
 
         profile = self.profile
         given = given_strengths(profile, task)  # of a file what it says counts, and not where it lies

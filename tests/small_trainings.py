@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from ssrobust_lib.finetuning import finetune
-from ssrobust_lib.pretraining import pretrain
 from ssrobust_lib.seeds import rng
-from ssrobust_lib.training import TrainingSettings
+from ssrobust_lib.training.finetuning import finetune
+from ssrobust_lib.training.loop import TrainingSettings
+from ssrobust_lib.training.pretraining import pretrain
 
 SIDE = 32
 NORMALISE = (0.4, 0.2)

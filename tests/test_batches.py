@@ -10,8 +10,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from small_trainings import IMAGES, NORMALISE, SIDE
 
-from ssrobust_lib.batches import epoch_batches, read_images, steps_in_epoch
 from ssrobust_lib.seeds import rng
+from ssrobust_lib.training.batches import epoch_batches, read_images, steps_in_epoch
 
 
 @given(n=st.integers(1, 200), size=st.integers(1, 70))

@@ -6,10 +6,10 @@ import pytest
 import yaml
 from own_sets import own_folder, own_profile
 
-from ssrobust_lib.checks import check_profile
 from ssrobust_lib.config import ProfileError, load_profile
 from ssrobust_lib.datasets.cache import CacheError
 from ssrobust_lib.datasets.loader import LayoutError
+from ssrobust_lib.running.checks import check_profile
 from ssrobust_lib.study import Study
 
 

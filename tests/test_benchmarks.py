@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main, measure, names
-from ssrobust_lib import benchmark_results, store
-from ssrobust_lib.benchmark_results import BenchmarkRun, keep_results, latest_results, results_text
+from ssrobust_lib import store
+from ssrobust_lib.book.benchmark_results import BenchmarkRun, keep_results, latest_results, results_text
+from ssrobust_lib.book.build import benchmark_results
 
 ROWS = [
     {

@@ -10,8 +10,8 @@ import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
-from ssrobust_lib import book_texts
-from ssrobust_lib.book import (
+from ssrobust_lib.book.browser import find_chromium
+from ssrobust_lib.book.build import (
     FIGURES,
     GENERATED,
     PAGE_NOTE,
@@ -24,8 +24,8 @@ from ssrobust_lib.book import (
     screenshots,
     separate_pictures,
 )
-from ssrobust_lib.book_checks import WIDTHS, book_pages
-from ssrobust_lib.browser import find_chromium
+from ssrobust_lib.book.build import texts as book_texts
+from ssrobust_lib.book.checks import WIDTHS, book_pages
 from ssrobust_lib.config import PROFILES, PROJECT, load_profile
 
 BOOK = PROJECT / "book"

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssrobust_lib.calibration import (
+from ssrobust_lib.corruptions import CORRUPTIONS
+from ssrobust_lib.registry import UnknownNameError
+from ssrobust_lib.severities.calibration import (
     CLOSENESS,
     PAPER_FLOOR,
     REASONS,
@@ -14,9 +16,7 @@ from ssrobust_lib.calibration import (
     measure_given,
     reference_score,
 )
-from ssrobust_lib.corruptions import CORRUPTIONS
-from ssrobust_lib.crossing import Closeness
-from ssrobust_lib.registry import UnknownNameError
+from ssrobust_lib.severities.crossing import Closeness
 
 STRONGEST = CORRUPTIONS["gaussian_noise"].strongest
 

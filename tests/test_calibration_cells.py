@@ -8,10 +8,10 @@ import pytest
 from tiny_profile import tiny_profile, write_profile
 
 from ssrobust_lib import store
-from ssrobust_lib.calibration import REASONS, reference_score
 from ssrobust_lib.cells import calibrate, trained
 from ssrobust_lib.config import load_profile
 from ssrobust_lib.corruptions import CORRUPTIONS, PUBLISHED_STRENGTHS
+from ssrobust_lib.severities.calibration import REASONS, reference_score
 from ssrobust_lib.study import Study
 
 TASKS = ("pneumonia", "organs")

@@ -13,7 +13,7 @@ from ssrobust_lib.config import ProfileError, load_profile
 from ssrobust_lib.corruptions import CORRUPTIONS, PUBLISHED_STRENGTHS, corrupt
 from ssrobust_lib.corruptions.published_strengths import kernel_deviation
 from ssrobust_lib.corruptions.sharpness import kept_pixels
-from ssrobust_lib.severity_files import FORMAT, given_strengths, read_severities
+from ssrobust_lib.severities.files import FORMAT, given_strengths, read_severities
 
 TASKS = ("pneumonia", "organs")
 # medmnistc 0.1.0, medmnistc/corruptions/registry.py: data set -> its name for a corruption -> severity_params

@@ -9,11 +9,11 @@ from tiny_profile import CORRUPTIONS
 
 from ssrobust_lib.cells import trained
 from ssrobust_lib.cells.trained import shared_structures
-from ssrobust_lib.comparisons import COLUMNS
 from ssrobust_lib.datasets import LOADERS
-from ssrobust_lib.predictions import CLASSIFICATION_COLUMNS, SEGMENTATION_COLUMNS
+from ssrobust_lib.evaluation.predictions import CLASSIFICATION_COLUMNS, SEGMENTATION_COLUMNS
 from ssrobust_lib.registry import UnknownNameError
-from ssrobust_lib.training_state import CURVE_COLUMNS
+from ssrobust_lib.statistics.comparisons import COLUMNS
+from ssrobust_lib.training.state import CURVE_COLUMNS
 
 EVALUATIONS = ("04_clean_eval", "05_corruption_eval", "06_kits_generalization")
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 from tiny_cells import ARMS, TASKS, Stopped, finetune_of, patients, pretext_of, samples_of
 
-from ssrobust_lib import finetuning
 from ssrobust_lib.cells import calibrate, trained
 from ssrobust_lib.cells import finetune as finetune_cell
 from ssrobust_lib.cells import pretext as pretext_cell
 from ssrobust_lib.cells.data import labelled_ids, pretext_ids
+from ssrobust_lib.training.loop import finetuning
 
 # ---- leaks ---------------------------------------------------------------------------------------------------------
 

@@ -6,10 +6,19 @@ import pytest
 from prediction_tables import ARMS, classification, segmentation
 from pydantic import ValidationError
 
-from ssrobust_lib.claims import CLAIM_COLUMNS, VERDICTS, Claim, Part, claim_parts, claim_table, judge, margin_of
-from ssrobust_lib.comparisons import compare_all
-from ssrobust_lib.paper import paper_claims
 from ssrobust_lib.registry import UnknownNameError
+from ssrobust_lib.statistics.claims import (
+    CLAIM_COLUMNS,
+    VERDICTS,
+    Claim,
+    Part,
+    claim_parts,
+    claim_table,
+    judge,
+    margin_of,
+)
+from ssrobust_lib.statistics.comparisons import compare_all
+from ssrobust_lib.statistics.paper import paper_claims
 
 MARGINS = {"accuracy": 0.03, "auroc": 0.03, "dice": 0.02, "missed": 0.05}
 

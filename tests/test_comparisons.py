@@ -5,13 +5,13 @@ import pandas as pd
 import pytest
 from prediction_tables import ARMS, CORRUPTIONS, classification, segmentation
 
-from ssrobust_lib.comparisons import COLUMNS, compare_all
-from ssrobust_lib.families import DEFAULT_FAMILIES, correct_families, matches
-from ssrobust_lib.paper import paper_results
+from ssrobust_lib.evaluation.unit_scores import classification_scores, home_sets, segmentation_scores, split_by_task
 from ssrobust_lib.registry import UnknownNameError
-from ssrobust_lib.result_tables import per_structure, seed_scores, seed_spread, table1, table2, table4
-from ssrobust_lib.statistics import holm
-from ssrobust_lib.unit_scores import classification_scores, home_sets, segmentation_scores, split_by_task
+from ssrobust_lib.statistics.comparisons import COLUMNS, compare_all
+from ssrobust_lib.statistics.families import DEFAULT_FAMILIES, correct_families, matches
+from ssrobust_lib.statistics.paired_tests import holm
+from ssrobust_lib.statistics.paper import paper_results
+from ssrobust_lib.statistics.result_tables import per_structure, seed_scores, seed_spread, table1, table2, table4
 
 KIDNEYS = ("kidney", "kidney_without_tumour")
 

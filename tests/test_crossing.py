@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssrobust_lib.crossing import Bracket, Closeness, first_bracket, narrow
+from ssrobust_lib.severities.crossing import Bracket, Closeness, first_bracket, narrow
 
 CLOSE = Closeness(score=0.01, strength=0.05)
 

@@ -23,7 +23,7 @@ from ssrobust_lib.datasets.manifest import load_manifest, locate, manifests
 from ssrobust_lib.datasets.visceral import vote
 from ssrobust_lib.phantoms.writers import PHANTOM_WRITERS
 from ssrobust_lib.registry import UnknownNameError
-from ssrobust_lib.splits import check_no_patient_crosses, split_published
+from ssrobust_lib.splits.rules import check_no_patient_crosses, split_published
 
 PRETEXT_SETS = ("cad_pe", "exact09", "lits", "luna16", "btcv", "chaos", "sliver07")  # the paper's seven
 NAMES = [structure.name for structure in VISCERAL_STRUCTURES]

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ssrobust_lib import data_report, readings
-from ssrobust_lib.paper import paper_results
+from ssrobust_lib.book.build import data_report, readings
+from ssrobust_lib.statistics.paper import paper_results
 
 
 def samples_of(n_train: int = 300, n_test: int = 8) -> pd.DataFrame:

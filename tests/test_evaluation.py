@@ -7,19 +7,19 @@ import torch
 from toy_evaluations import NORMALISE, SEED, STRUCTURES, MeanLogit, Thresholds, at, ct_cache, xray_cache
 
 from ssrobust_lib.corruptions import CORRUPTIONS, corrupt, sample_keys
-from ssrobust_lib.evaluation import (
+from ssrobust_lib.evaluation.engine import (
     classification_score,
     evaluate_classification,
     evaluate_segmentation,
     segmentation_score,
 )
-from ssrobust_lib.inference import Condition, Runner, corrupted_images, predict_masks, predict_probabilities
-from ssrobust_lib.metrics import accuracy
-from ssrobust_lib.predictions import CLASSIFICATION_COLUMNS, SEGMENTATION_COLUMNS
+from ssrobust_lib.evaluation.inference import Condition, Runner, corrupted_images, predict_masks, predict_probabilities
+from ssrobust_lib.evaluation.metrics import accuracy
+from ssrobust_lib.evaluation.predictions import CLASSIFICATION_COLUMNS, SEGMENTATION_COLUMNS
+from ssrobust_lib.evaluation.voxel_counts import structure_counts
 from ssrobust_lib.preprocessing import Grid, to_scan_grid
 from ssrobust_lib.registry import UnknownNameError
 from ssrobust_lib.scan_voxels import labels_by_cell
-from ssrobust_lib.voxel_counts import structure_counts
 
 
 def classify(cache, networks, rows=None, **options):

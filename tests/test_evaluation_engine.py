@@ -12,19 +12,18 @@ from tiny_profile import tiny_profile, write_profile
 from torch import nn
 from toy_evaluations import NORMALISE, SEED, STRUCTURES, MeanLogit, Thresholds, at, ct_cache, xray_cache
 
-from ssrobust_lib import inference, precision
 from ssrobust_lib.cells import pieces as kept_pieces
 from ssrobust_lib.cells.pieces import KeptPieces
 from ssrobust_lib.config import ProfileError, load_profile
-from ssrobust_lib.evaluation import evaluate_classification, evaluate_segmentation
-from ssrobust_lib.feature_distances import CleanFeatures, mean_distance
+from ssrobust_lib.evaluation.engine import evaluate_classification, evaluate_segmentation, inference, precision
+from ssrobust_lib.evaluation.feature_distances import CleanFeatures, mean_distance
+from ssrobust_lib.evaluation.surface_distances import SurfaceSettings, surface_scores, surfaces_of
+from ssrobust_lib.evaluation.voxel_counts import mirror_images, structure_counts
 from ssrobust_lib.networks import build_network
 from ssrobust_lib.preprocessing import Grid
 from ssrobust_lib.registry import UnknownNameError
 from ssrobust_lib.scan_voxels import labels_by_cell
 from ssrobust_lib.seeds import torch_rng
-from ssrobust_lib.surface_distances import SurfaceSettings, surface_scores, surfaces_of
-from ssrobust_lib.voxel_counts import mirror_images, structure_counts
 
 ARMS = [(arm, seed) for arm in ("scratch", "jigsaw") for seed in range(3)]
 

@@ -10,17 +10,17 @@ from PIL import Image
 
 from ssrobust_lib import store
 from ssrobust_lib.cells import trained
+from ssrobust_lib.evaluation.inference import Condition, corrupted_images
+from ssrobust_lib.evaluation.metrics import correct, dice
+from ssrobust_lib.evaluation.voxel_counts import ScanCounter, structure_counts
 from ssrobust_lib.explorer.finished_run import FinishedRun
 from ssrobust_lib.explorer.page import explorer_text, shown_states
 from ssrobust_lib.explorer.samples import EVERY, choose_samples, rules_for
 from ssrobust_lib.explorer.sentences import caption
 from ssrobust_lib.explorer.views import State, corrupted_pixels, look, richest_slice
 from ssrobust_lib.figures import SlicePanels, XRayPanels
-from ssrobust_lib.inference import Condition, corrupted_images
-from ssrobust_lib.metrics import correct, dice
 from ssrobust_lib.registry import UnknownNameError
 from ssrobust_lib.study import Study
-from ssrobust_lib.voxel_counts import ScanCounter, structure_counts
 
 ARMS = ("scratch", "jigsaw")
 XRAY = {"task": "pneumonia", "data_set": "rsna", "arms": ARMS, "corruption": "gaussian_noise"}

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from tiny_profile import tiny_profile, write_profile
 
-from ssrobust_lib.browser import BrowserError, find_chromium, open_window
+from ssrobust_lib.book.browser import BrowserError, find_chromium, open_window
 from ssrobust_lib.explorer import recording
 from ssrobust_lib.lab_server import has_lab
 

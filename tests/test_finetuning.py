@@ -13,10 +13,10 @@ from small_trainings import LABELS, TRAIN, masks, same, tuned
 from ssrobust_lib.networks import build_network
 from ssrobust_lib.registry import UnknownNameError
 from ssrobust_lib.seeds import torch_rng
-from ssrobust_lib.training import TrainingSettings
-from ssrobust_lib.training_state import TrainingState
-from ssrobust_lib.transfer import encoder_tensors
-from ssrobust_lib.validation import dice_of_scans
+from ssrobust_lib.training.loop import TrainingSettings
+from ssrobust_lib.training.state import TrainingState
+from ssrobust_lib.training.transfer import encoder_tensors
+from ssrobust_lib.training.validation import dice_of_scans
 
 
 @pytest.mark.parametrize("stop_after", [1, 2])

@@ -10,12 +10,17 @@ def package(tmp_path, monkeypatch):
     root = tmp_path / "ssrobust_lib"
     (root / "family").mkdir(parents=True)
     (root / "__init__.py").write_text("")
-    (root / "family" / "__init__.py").write_text("")
+    (root / "family" / "__init__.py").write_text("from pkgutil import iter_modules  # each registers itself\n")
+    (root / "shelf").mkdir()
+    (root / "shelf" / "__init__.py").write_text('"""What stands together."""\n')
+    (root / "shelf" / "taken.py").write_text("x = 1\n")
+    (root / "shelf" / "left.py").write_text("x = 1\n")
     (root / "family" / "member.py").write_text("x = 1\n")
     (root / "used.py").write_text('"""About."""\n\n\ndef f():\n    """Say."""\n    return 1\n')
     (root / "apart.py").write_text("x = 1\n")
     (root / "cell.py").write_text(
-        "def compute():\n    from ssrobust_lib.used import f\n    from ssrobust_lib import family\n    return f()\n"
+        "def compute():\n    from ssrobust_lib.used import f\n    from ssrobust_lib import family\n"
+        "    from ssrobust_lib.shelf import taken\n    return f()\n"
     )
     monkeypatch.setattr(fingerprint, "PACKAGE", root)
     monkeypatch.setattr(fingerprint, "PARSED", tmp_path / "parsed.json")
@@ -36,7 +41,7 @@ def test_docstrings_comments_and_layout_do_not_count(package):
     assert key() == before
 
 
-@pytest.mark.parametrize("name", ["used.py", "family/member.py", "cell.py"])
+@pytest.mark.parametrize("name", ["used.py", "family/member.py", "shelf/taken.py", "cell.py"])
 def test_code_that_is_imported_counts(package, name):
     root, key = package
     before = key()
@@ -44,10 +49,11 @@ def test_code_that_is_imported_counts(package, name):
     assert key() != before
 
 
-def test_code_that_is_not_imported_does_not_count(package):
+@pytest.mark.parametrize("name", ["apart.py", "shelf/left.py"])
+def test_code_that_is_not_imported_does_not_count(package, name):
     root, key = package
     before = key()
-    (root / "apart.py").write_text("x = 2\n")
+    (root / name).write_text("x = 2\n")
     assert key() == before
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from real_images import needs_real_images
 
-from ssrobust_lib import readings_splits
+from ssrobust_lib.book.build import readings_splits
 from ssrobust_lib.config import load_profile
-from ssrobust_lib.label_rows import (
+from ssrobust_lib.splits.label_rows import (
     PAPER_ROWS,
     PUBLISHED_BOXES,
     PUBLISHED_ROWS,

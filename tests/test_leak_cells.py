@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from tiny_profile import profile_of_xrays, tiny_profile, write_profile
 
-from ssrobust_lib import finetuning, pretraining
 from ssrobust_lib.cells import leak, trained
-from ssrobust_lib.checks import check_profile
 from ssrobust_lib.config import ProfileError, load_profile
-from ssrobust_lib.leaks import WAYS
+from ssrobust_lib.running.checks import check_profile
+from ssrobust_lib.splits.leaks import WAYS
 from ssrobust_lib.study import Study
+from ssrobust_lib.training.loop import finetuning, pretraining
 
 LEAKS = {
     "seeds": 1,

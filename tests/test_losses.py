@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ssrobust_lib.losses import (
+from ssrobust_lib.seeds import torch_rng
+from ssrobust_lib.training.losses import (
     EPSILON,
     binary_cross_entropy,
     median_frequency_weights,
@@ -14,7 +15,6 @@ from ssrobust_lib.losses import (
     soft_dice_loss,
     weighted_cross_entropy,
 )
-from ssrobust_lib.seeds import torch_rng
 
 
 def example(classes: int = 4) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ssrobust_lib.torchvision_ops  # noqa: F401  (torchmetrics and MONAI import torchvision)
-from ssrobust_lib.metrics import (
+from ssrobust_lib.evaluation.metrics import (
     CALIBRATION_BINS,
     CLASSIFICATION_METRICS,
     LOWER_IS_BETTER,

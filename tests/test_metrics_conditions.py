@@ -5,11 +5,16 @@ import pandas as pd
 import prediction_tables
 import pytest
 
-from ssrobust_lib.condition_scores import COLUMNS, scores_table
-from ssrobust_lib.corruption_error import corruption_error, corruption_errors, relative_corruption_error
-from ssrobust_lib.metrics import CLASSIFICATION_METRICS, LOWER_IS_BETTER, SEGMENTATION_METRICS, SURFACE_METRICS
+from ssrobust_lib.evaluation.condition_scores import COLUMNS, scores_table
+from ssrobust_lib.evaluation.corruption_error import corruption_error, corruption_errors, relative_corruption_error
+from ssrobust_lib.evaluation.metrics import (
+    CLASSIFICATION_METRICS,
+    LOWER_IS_BETTER,
+    SEGMENTATION_METRICS,
+    SURFACE_METRICS,
+)
 from ssrobust_lib.registry import UnknownNameError
-from ssrobust_lib.result_tables import seed_scores
+from ssrobust_lib.statistics.result_tables import seed_scores
 
 NETWORK = ["init", "seed", "corruption", "severity"]
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ssrobust_lib.torchvision_ops  # noqa: F401  (MONAI imports torchvision)
-from ssrobust_lib.surface_distances import SurfaceSettings, directed_distances, surfaces_of
-from ssrobust_lib.surface_distances import surface_scores as scores_of_surfaces
+from ssrobust_lib.evaluation.surface_distances import SurfaceSettings, directed_distances, surfaces_of
+from ssrobust_lib.evaluation.surface_distances import surface_scores as scores_of_surfaces
 
 SPACING = (5.0, 0.8, 1.25)
 STRUCTURES = {"one": ([1], [1]), "two": ([2], [2]), "both": ([1, 2], [1, 2])}

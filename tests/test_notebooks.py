@@ -8,7 +8,7 @@ import pytest
 
 from ssrobust_lib import study as study_module
 from ssrobust_lib.config import PROFILES, load_profile
-from ssrobust_lib.notebook_parameters import (
+from ssrobust_lib.running.notebook_parameters import (
     NOTEBOOKS,
     SECTIONS,
     ParameterError,
@@ -18,7 +18,7 @@ from ssrobust_lib.notebook_parameters import (
     report_parameters,
     sync_notebooks,
 )
-from ssrobust_lib.runner import _computing_part
+from ssrobust_lib.running.runner import _computing_part
 from ssrobust_lib.study import STEPS, Cell, Study
 
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
@@ -202,7 +202,7 @@ def test_a_whole_number_is_a_float_and_nothing_else_is_converted(tmp_path):
 
 
 def test_syncing_leaves_nothing_to_sync(tmp_path, monkeypatch):
-    from ssrobust_lib import notebook_parameters
+    from ssrobust_lib.running import notebook_parameters
 
     for name in NAMES:
         (tmp_path / f"{name}.ipynb").write_text((NOTEBOOKS / f"{name}.ipynb").read_text())

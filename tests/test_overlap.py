@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from made_up_images import cropped, scan, scenes, small
 
-from ssrobust_lib import data_report, readings_splits
+from ssrobust_lib.book.build import data_report, readings_splits
 from ssrobust_lib.cells import data as data_cell
 from ssrobust_lib.config import ProfileError, TaskData
-from ssrobust_lib.overlap import COLUMNS, keep_out, shared_images
-from ssrobust_lib.splits import labelled_subset, pretext_pool
+from ssrobust_lib.splits.overlap import COLUMNS, keep_out, shared_images
+from ssrobust_lib.splits.rules import labelled_subset, pretext_pool
 
 XRAYS = TaskData(set="rsna", validation=1, test=1, label_fraction=0.5, image_size=64)
 

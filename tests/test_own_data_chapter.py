@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ssrobust_lib.checks import check_profile
 from ssrobust_lib.config import PROJECT, load_profile
 from ssrobust_lib.datasets.manifest import load_manifest
+from ssrobust_lib.running.checks import check_profile
 from ssrobust_lib.sources import REAL_DATA
 from ssrobust_lib.study import Study
 

@@ -13,14 +13,14 @@ from layouts import write_canonical, write_decathlon
 from own_sets import PARTS, own_folder, own_profile
 
 from ssrobust_lib import sources
-from ssrobust_lib.checks import check_profile
 from ssrobust_lib.cli import main
 from ssrobust_lib.config import ProfileError, load_profile
 from ssrobust_lib.datasets import index_samples, structures_of
 from ssrobust_lib.datasets.loader import LayoutError
 from ssrobust_lib.datasets.manifest import DataFolderError, ManifestError, load_manifest, locate
-from ssrobust_lib.given_split import as_external, at_home, split_given
-from ssrobust_lib.splits import PatientCrossesError, check_no_patient_crosses, labelled_subset, pretext_pool
+from ssrobust_lib.running.checks import check_profile
+from ssrobust_lib.splits.given import as_external, at_home, split_given
+from ssrobust_lib.splits.rules import PatientCrossesError, check_no_patient_crosses, labelled_subset, pretext_pool
 from ssrobust_lib.study import Study
 
 
@@ -288,7 +288,7 @@ def test_a_link_to_what_is_not_there_is_no_obstacle(profile_file: Path, tmp_path
 
 
 def test_numbers_of_scans_come_from_the_table(profile_file: Path) -> None:
-    from ssrobust_lib.plan import plan_text, work
+    from ssrobust_lib.running.plan import plan_text, work
 
     study = Study(load_profile(profile_file))
     text = plan_text(study, 2)

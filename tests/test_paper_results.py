@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ssrobust_lib.config import CORRUPTION_NAMES
-from ssrobust_lib.paper import PAPER_CLAIMS, PAPER_RESULTS, fill_numbers, paper_claims, paper_results
 from ssrobust_lib.registry import UnknownNameError
+from ssrobust_lib.statistics.paper import PAPER_CLAIMS, PAPER_RESULTS, fill_numbers, paper_claims, paper_results
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,10 @@ import re
 
 import pytest
 
-from ssrobust_lib import cli, plan
+from ssrobust_lib import cli
 from ssrobust_lib.config import Training, load_profile
-from ssrobust_lib.plan import plan_text, seconds, work
+from ssrobust_lib.running import plan
+from ssrobust_lib.running.plan import plan_text, seconds, work
 from ssrobust_lib.study import STEPS, Study
 
 

@@ -5,8 +5,8 @@ import math
 import pytest
 from small_trainings import IMAGES, NORMALISE, TRAIN, VAL, pretrained, same, tuned
 
-from ssrobust_lib.pretraining import pretrain, probability_by_guessing
-from ssrobust_lib.training import TrainingSettings
+from ssrobust_lib.training.loop import TrainingSettings
+from ssrobust_lib.training.pretraining import pretrain, probability_by_guessing
 
 
 def test_pretraining_learns_repeats_itself_and_feeds_fine_tuning() -> None:

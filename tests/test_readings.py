@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ssrobust_lib import readings
-from ssrobust_lib.paper import paper_results
+from ssrobust_lib.book.build import readings
+from ssrobust_lib.statistics.paper import paper_results
 
 NAMES = {"rsna": "phantoms", "kits19": "another scanner", "pneumonia": "phantoms", "organs": "scans"}
 

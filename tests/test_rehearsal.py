@@ -4,13 +4,13 @@ import math
 
 import pytest
 
-from ssrobust_lib.checks import check_profile
 from ssrobust_lib.config import PROFILES, load_profile
 from ssrobust_lib.datasets import index_samples, read_image
 from ssrobust_lib.datasets.manifest import load_manifest
 from ssrobust_lib.phantoms.writers import PHANTOM_WRITERS
-from ssrobust_lib.plan import work
-from ssrobust_lib.rehearsal import PUBLISHED_SIZE, STEPS, rehearsal, write_rehearsal
+from ssrobust_lib.running.checks import check_profile
+from ssrobust_lib.running.plan import work
+from ssrobust_lib.running.rehearsal import PUBLISHED_SIZE, STEPS, rehearsal, write_rehearsal
 from ssrobust_lib.study import Study
 
 NAMES = sorted(path.stem for path in PROFILES.glob("*.yaml"))

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ssrobust_lib import figures, readings_robustness
-from ssrobust_lib.condition_scores import COLUMNS
-from ssrobust_lib.corruption_error import corruption_errors
+from ssrobust_lib import figures
+from ssrobust_lib.book.build import readings_robustness
+from ssrobust_lib.evaluation.condition_scores import COLUMNS
+from ssrobust_lib.evaluation.corruption_error import corruption_errors
 
 NAMES = {"pneumonia": "RSNA phantoms", "organs": "VISCERAL phantoms"}
 VALUES = {"scratch": (0.8, 0.6), "jigsaw": (0.7, 0.65)}  # clean, corrupted

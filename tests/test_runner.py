@@ -15,9 +15,10 @@ import pytest
 import yaml
 from tiny_profile import profile_of_xrays, tiny_profile, write_profile
 
-from ssrobust_lib import cli, runner, store
+from ssrobust_lib import cli, store
 from ssrobust_lib import study as study_module
 from ssrobust_lib.config import PROFILES, PROJECT, load_profile
+from ssrobust_lib.running import runner
 from ssrobust_lib.sources import REAL_DATA
 from ssrobust_lib.study import Study
 

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ssrobust_lib.evaluation.voxel_counts import ScanCounter
 from ssrobust_lib.preprocessing import Grid, to_scan_grid
 from ssrobust_lib.scan_voxels import labels_by_cell, voxels_per_cell
-from ssrobust_lib.voxel_counts import ScanCounter
 
 lengths = st.tuples(st.integers(1, 9), st.integers(1, 12), st.integers(1, 12))
 steps = st.tuples(*[st.floats(0.25, 4)] * 3)

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from sample_tables import make_samples
 
-from ssrobust_lib.split_table import COLUMNS, columns_text, seeds_of, split_table, to_csv, used_by
-from ssrobust_lib.splits import labelled_subset, pretext_pool, split_by_patient
+from ssrobust_lib.splits.rules import labelled_subset, pretext_pool, split_by_patient
+from ssrobust_lib.splits.table import COLUMNS, columns_text, seeds_of, split_table, to_csv, used_by
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_tables import make_samples
 
-from ssrobust_lib.overlap import keep_out
 from ssrobust_lib.registry import UnknownNameError
-from ssrobust_lib.splits import (
+from ssrobust_lib.splits.overlap import keep_out
+from ssrobust_lib.splits.rules import (
     SPLITS,
     PatientCrossesError,
     apportion,
@@ -270,7 +270,7 @@ def test_pretext_pool_holds_nobody_of_an_evaluation_split(split_samples: pd.Data
 
 
 def test_split_names() -> None:
-    import ssrobust_lib.given_split  # noqa: F401 (register)
+    import ssrobust_lib.splits.given  # noqa: F401 (register)
 
     assert SPLITS.names() == ["patient", "published", "row", "given"]
     with pytest.raises(UnknownNameError):

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssrobust_lib.auroc import auroc, delong, patient_pseudo_values, placements
-from ssrobust_lib.statistics import (
+from ssrobust_lib.statistics.auroc import auroc, delong, patient_pseudo_values, placements
+from ssrobust_lib.statistics.paired_tests import (
     bca_interval,
     hierarchical_bootstrap,
     holm,

@@ -9,9 +9,9 @@ from small_trainings import same
 
 from ssrobust_lib.devices import OneDevice, launch
 from ssrobust_lib.seeds import torch_rng
-from ssrobust_lib.training import TrainingError, TrainingSettings, fit
-from ssrobust_lib.training_state import curve_row, is_better
-from ssrobust_lib.validation import Validation
+from ssrobust_lib.training.loop import TrainingError, TrainingSettings, fit
+from ssrobust_lib.training.state import curve_row, is_better
+from ssrobust_lib.training.validation import Validation
 
 
 def test_learning_rate_falls_along_a_cosine_from_first_to_last_step() -> None:

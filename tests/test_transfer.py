@@ -5,7 +5,7 @@ import torch
 
 from ssrobust_lib.networks import NETWORKS, build_network
 from ssrobust_lib.seeds import torch_rng
-from ssrobust_lib.transfer import TransferError, encoder_tensors, transfer_encoder, transfer_report
+from ssrobust_lib.training.transfer import TransferError, encoder_tensors, transfer_encoder, transfer_report
 
 SMALL = {"unet": {"base_filters": 4}}
 

@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-from ssrobust_lib import warm
 from ssrobust_lib.config import PROJECT
+from ssrobust_lib.running import warm
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="cells are forked on Linux alone")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT)} | dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"
 )
-HAND_OVER = "import sys; from ssrobust_lib import warm; sys.exit(warm.hand_over({arguments}))"
+HAND_OVER = "import sys; from ssrobust_lib.running import warm; sys.exit(warm.hand_over({arguments}))"
 
 
 def python(program, *arguments):
@@ -24,7 +24,8 @@ def python(program, *arguments):
 
 def serve(workflow, before="", modules="()"):
     """Run a workflow, a Python program, with a warm process that has run `before`: what was printed, the exit code."""
-    warming = f"import sys\nfrom ssrobust_lib import cli, warm\nwarm.MODULES = {modules}\n{before}\n"
+    warming = "import sys\nfrom ssrobust_lib import cli\nfrom ssrobust_lib.running import warm\n"
+    warming += f"warm.MODULES = {modules}\n{before}\n"
     return python(warming + "sys.exit(warm.main(sys.argv[1:]))", sys.executable, "-c", workflow)
 
 
@@ -38,7 +39,7 @@ cli.run = run
 """
     job = f"""
 import os, sys
-from ssrobust_lib import warm
+from ssrobust_lib.running import warm
 os.chdir({str(tmp_path)!r})
 os.environ["MARK"] = "of the job"
 sys.exit(warm.hand_over(["run-cell", "this"]) + 1)
@@ -98,7 +99,7 @@ def run(arguments):
 cli.run = run
 """
     ran = serve(HAND_OVER.format(arguments=[]), before)
-    assert (ran.returncode, ran.stdout.strip()) == (0, "ssrobust_lib.warm True True"), ran.stderr
+    assert (ran.returncode, ran.stdout.strip()) == (0, "ssrobust_lib.running.warm True True"), ran.stderr
 
 
 def test_a_stop_reaches_the_worker():
@@ -143,15 +144,19 @@ def test_without_a_warm_process_a_job_does_the_work_itself(tmp_path, monkeypatch
 def test_where_threads_run_nothing_is_forked():
     """What another thread holds at a fork is held for ever: then jobs run on their own, one that waits already too."""
     before = "import threading, time; threading.Thread(target=time.sleep, args=(5,), daemon=True).start()"
-    workflow = "import sys; from ssrobust_lib import warm; sys.exit(3 if warm.hand_over(['plan']) is None else 4)"
+    workflow = (
+        "import sys; from ssrobust_lib.running import warm; sys.exit(3 if warm.hand_over(['plan']) is None else 4)"
+    )
     assert serve(workflow, before).returncode == 3
 
 
 def test_where_something_is_missing_the_jobs_say_so_themselves():
-    workflow = "import sys; from ssrobust_lib import warm; sys.exit(3 if warm.hand_over(['plan']) is None else 4)"
+    workflow = (
+        "import sys; from ssrobust_lib.running import warm; sys.exit(3 if warm.hand_over(['plan']) is None else 4)"
+    )
     assert serve(workflow, modules="('no_such_module',)").returncode == 3
 
 
 def test_what_is_imported_beforehand_starts_no_thread():
-    ran = python("from ssrobust_lib import warm; print(warm._ready())")
+    ran = python("from ssrobust_lib.running import warm; print(warm._ready())")
     assert ran.stdout.strip() == "True", ran.stderr

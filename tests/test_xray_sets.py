@@ -10,7 +10,7 @@ from layouts import KERMANY, write_dicom, write_nih, write_pictures, write_rsna,
 
 from ssrobust_lib.datasets import LOADERS, LayoutError, read_image
 from ssrobust_lib.datasets.loader import OptionError
-from ssrobust_lib.splits import PatientCrossesError, check_no_patient_crosses
+from ssrobust_lib.splits.rules import PatientCrossesError, check_no_patient_crosses
 
 
 def test_rsna_has_one_sample_per_patient_and_its_header_is_read_without_a_warning(roots: dict[str, Path]) -> None:

@@ -14,15 +14,15 @@ import numpy as np
 import pandas as pd
 
 from ssrobust_lib import store
-from ssrobust_lib.calibration import CALIBRATION, Calibration, calibrate, measure_given, reference_score
 from ssrobust_lib.cells import trained
 from ssrobust_lib.config import AA_ARM, REFERENCE_ARM
-from ssrobust_lib.crossing import Closeness
 from ssrobust_lib.devices import set_threads
-from ssrobust_lib.evaluation import classification_score, segmentation_score
+from ssrobust_lib.evaluation.engine import classification_score, segmentation_score
 from ssrobust_lib.progress import progress
 from ssrobust_lib.seeds import rng
-from ssrobust_lib.severity_files import FILE, FORMAT, given_strengths, measured_strengths
+from ssrobust_lib.severities.calibration import CALIBRATION, Calibration, calibrate, measure_given, reference_score
+from ssrobust_lib.severities.crossing import Closeness
+from ssrobust_lib.severities.files import FILE, FORMAT, given_strengths, measured_strengths
 
 if TYPE_CHECKING:
     from ssrobust_lib.study import Cell, Study

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ssrobust_lib import store
-from ssrobust_lib.comparisons import compare_all
-from ssrobust_lib.condition_scores import scores_table
 from ssrobust_lib.config import REFERENCE_ARM
-from ssrobust_lib.corruption_error import corruption_errors
-from ssrobust_lib.result_tables import per_structure, seed_scores
+from ssrobust_lib.evaluation.condition_scores import scores_table
+from ssrobust_lib.evaluation.corruption_error import corruption_errors
+from ssrobust_lib.statistics.comparisons import compare_all
+from ssrobust_lib.statistics.result_tables import per_structure, seed_scores
 
 if TYPE_CHECKING:
     from ssrobust_lib.study import Cell, Study

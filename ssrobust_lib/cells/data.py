@@ -16,14 +16,14 @@ from ssrobust_lib.datasets.left_out import sort_left_out
 from ssrobust_lib.datasets.loader import PROBLEM_COLUMNS
 from ssrobust_lib.datasets.manifest import load_manifest
 from ssrobust_lib.datasets.stored_images import StoredImages
-from ssrobust_lib.given_split import as_external, at_home
-from ssrobust_lib.overlap import keep_out, shared_images
 from ssrobust_lib.preprocessing import CTSettings, XRaySettings
 from ssrobust_lib.progress import progress
 from ssrobust_lib.seeds import derive_seed
 from ssrobust_lib.sources import image_folder, write_phantoms
-from ssrobust_lib.split_table import split_table
-from ssrobust_lib.splits import SPLITS, check_no_patient_crosses, labelled_subset, pretext_pool
+from ssrobust_lib.splits.given import as_external, at_home
+from ssrobust_lib.splits.overlap import keep_out, shared_images
+from ssrobust_lib.splits.rules import SPLITS, check_no_patient_crosses, labelled_subset, pretext_pool
+from ssrobust_lib.splits.table import split_table
 
 if TYPE_CHECKING:
     from ssrobust_lib.study import Cell, Study

@@ -11,14 +11,14 @@ from ssrobust_lib import store
 from ssrobust_lib.cells import trained
 from ssrobust_lib.cells.pieces import KeptPieces
 from ssrobust_lib.devices import set_threads
-from ssrobust_lib.evaluation import evaluate_classification, evaluate_segmentation
-from ssrobust_lib.feature_distances import CleanFeatures, mean_distance
-from ssrobust_lib.inference import CLEAN
+from ssrobust_lib.evaluation.engine import evaluate_classification, evaluate_segmentation
+from ssrobust_lib.evaluation.feature_distances import CleanFeatures, mean_distance
+from ssrobust_lib.evaluation.inference import CLEAN
+from ssrobust_lib.evaluation.surface_distances import SurfaceSettings
 from ssrobust_lib.progress import progress
-from ssrobust_lib.surface_distances import SurfaceSettings
 
 if TYPE_CHECKING:
-    from ssrobust_lib.inference import Networks
+    from ssrobust_lib.evaluation.inference import Networks
     from ssrobust_lib.study import Cell, Study
 
 FEATURES = "features.npy"
@@ -27,7 +27,7 @@ FEATURES = "features.npy"
 def compute(study: "Study", cell: "Cell", folder: Path) -> None:
     """Write what the networks say of every image, and how it was measured.
 
-    - ``predictions.parquet``: see `ssrobust_lib.predictions`;
+    - ``predictions.parquet``: see `ssrobust_lib.evaluation.predictions`;
     - ``evaluation.json``: device, precision with the reason for it, seconds spent on surface distances;
     - of the clean images of the task's own set, ``features.npy`` float32 (networks, images, C) and
       ``feature_scales.parquet``: one row per network, in that order, with the mean distance between images of

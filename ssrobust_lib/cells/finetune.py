@@ -11,10 +11,10 @@ from ssrobust_lib.cells.data import labelled_ids
 from ssrobust_lib.cells.resuming import Resuming
 from ssrobust_lib.config import AA_ARM
 from ssrobust_lib.devices import set_threads
-from ssrobust_lib.finetuning import finetune
 from ssrobust_lib.progress import progress
 from ssrobust_lib.seeds import derive_seed
-from ssrobust_lib.training import TrainingSettings
+from ssrobust_lib.training.finetuning import finetune
+from ssrobust_lib.training.loop import TrainingSettings
 
 if TYPE_CHECKING:
     from ssrobust_lib.study import Cell, Study

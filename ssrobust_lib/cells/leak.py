@@ -1,4 +1,4 @@
-"""Leak cells: networks of one seed trained in the four ways of `ssrobust_lib.leaks`, scored on the same test images.
+"""Leak cells: networks of one seed trained in the four ways of `splits.leaks`, scored on the same test images.
 
 Small on purpose: some of the task's own patients, at a small size, with short trainings. What they show is a
 difference between ways; their scores are no result of the study.
@@ -18,16 +18,16 @@ from ssrobust_lib.datasets import LOADERS, index_samples
 from ssrobust_lib.datasets.cache import Cache
 from ssrobust_lib.datasets.manifest import load_manifest
 from ssrobust_lib.devices import set_threads
-from ssrobust_lib.evaluation import evaluate_classification
-from ssrobust_lib.finetuning import finetune
-from ssrobust_lib.inference import CLEAN
-from ssrobust_lib.leaks import WAYS, LeakDesign, design_leaks
+from ssrobust_lib.evaluation.engine import evaluate_classification
+from ssrobust_lib.evaluation.inference import CLEAN
 from ssrobust_lib.networks import build_network
 from ssrobust_lib.preprocessing import XRaySettings, preprocess_xray
-from ssrobust_lib.pretraining import pretrain
 from ssrobust_lib.progress import progress
 from ssrobust_lib.seeds import derive_seed, rng, torch_rng
-from ssrobust_lib.training import TrainingSettings
+from ssrobust_lib.splits.leaks import WAYS, LeakDesign, design_leaks
+from ssrobust_lib.training.finetuning import finetune
+from ssrobust_lib.training.loop import TrainingSettings
+from ssrobust_lib.training.pretraining import pretrain
 
 if TYPE_CHECKING:
     from torch import nn

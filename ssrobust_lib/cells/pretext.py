@@ -11,10 +11,10 @@ from ssrobust_lib.cells import trained
 from ssrobust_lib.cells.data import pretext_ids
 from ssrobust_lib.cells.resuming import Resuming
 from ssrobust_lib.devices import set_threads
-from ssrobust_lib.pretraining import pretrain
 from ssrobust_lib.progress import progress
 from ssrobust_lib.seeds import derive_seed, rng
-from ssrobust_lib.training import TrainingSettings
+from ssrobust_lib.training.loop import TrainingSettings
+from ssrobust_lib.training.pretraining import pretrain
 
 if TYPE_CHECKING:
     from ssrobust_lib.study import Cell, Study

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from ssrobust_lib import store
-from ssrobust_lib.training_state import TrainingState
+from ssrobust_lib.training.state import TrainingState
 
 _STATE = "training_state"
 _SECONDS = 20.0  # between two states: short trainings write none

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ssrobust_lib import store
 from ssrobust_lib.cells import trained
-from ssrobust_lib.conditions import HIGHEST_SEVERITY
+from ssrobust_lib.evaluation.conditions import HIGHEST_SEVERITY
 from ssrobust_lib.registry import unknown_name
 
 if TYPE_CHECKING:

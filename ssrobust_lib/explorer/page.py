@@ -6,9 +6,9 @@ favours neither arm: those whose result changed most, mean of both arms (paper, 
 
 from typing import TYPE_CHECKING, Any
 
-from ssrobust_lib.conditions import HIGHEST_SEVERITY
+from ssrobust_lib.book.examples import data_set_name
 from ssrobust_lib.config import AA_ARM
-from ssrobust_lib.examples import data_set_name
+from ssrobust_lib.evaluation.conditions import HIGHEST_SEVERITY
 from ssrobust_lib.explorer.finished_run import CT, FinishedRun
 from ssrobust_lib.explorer.samples import choose_samples
 from ssrobust_lib.explorer.sentences import subject

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ssrobust_lib.browser import BrowserError, Window, open_window
+from ssrobust_lib.book.browser import BrowserError, Window, open_window
 from ssrobust_lib.config import profile_path
 from ssrobust_lib.explorer.widgets import FIGURE
 from ssrobust_lib.lab_server import open_lab
-from ssrobust_lib.notebook_parameters import NOTEBOOKS
+from ssrobust_lib.running.notebook_parameters import NOTEBOOKS
 
 NOTEBOOK = NOTEBOOKS / "explore.ipynb"
 ANIMATION = "explorer.gif"

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ssrobust_lib.evaluation.inference import CLEAN
+from ssrobust_lib.evaluation.metrics import THRESHOLD, dice_per_scan
 from ssrobust_lib.explorer.finished_run import CT, FinishedRun
 from ssrobust_lib.explorer.views import State
-from ssrobust_lib.inference import CLEAN
-from ssrobust_lib.metrics import THRESHOLD, dice_per_scan
 from ssrobust_lib.registry import unknown_name
 
 EVERY = "all"

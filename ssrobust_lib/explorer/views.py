@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ssrobust_lib.calibration import CALIBRATION
-from ssrobust_lib.examples import merge_values
+from ssrobust_lib.book.examples import merge_values
+from ssrobust_lib.evaluation.inference import CLEAN, Condition, corrupted_images, predict_masks, predict_probabilities
+from ssrobust_lib.evaluation.metrics import THRESHOLD, dice, dice_per_scan
 from ssrobust_lib.explorer.finished_run import CT, FinishedRun
-from ssrobust_lib.inference import CLEAN, Condition, corrupted_images, predict_masks, predict_probabilities
-from ssrobust_lib.metrics import THRESHOLD, dice, dice_per_scan
+from ssrobust_lib.severities.calibration import CALIBRATION
 
 if TYPE_CHECKING:
     import torch

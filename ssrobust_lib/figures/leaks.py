@@ -1,6 +1,6 @@
 """Scores of both arms in four ways to choose what is learned from: what the leaks of a split of rows do.
 
-Enters: the table of `ssrobust_lib.leaks.leak_scores`. Leaves: a figure with a panel per metric. Section 3.1 of the
+Enters: the table of `splits.leaks.leak_scores`. Leaves: a figure with a panel per metric. Section 3.1 of the
 paper.
 """
 
@@ -75,7 +75,7 @@ def leak_table(effects: pd.DataFrame, caption: str, *, dataset: str) -> HtmlTabl
 
     Parameters
     ----------
-    effects : of `ssrobust_lib.leaks.leak_effects`.
+    effects : of `ssrobust_lib.splits.leaks.leak_effects`.
     """
     rows = [
         {

@@ -1,6 +1,6 @@
 """Tables of results: the paper's value beside ours, every test with its n and interval, the verdict on each claim.
 
-Enters: the tables of `ssrobust_lib.result_tables`, `ssrobust_lib.comparisons` and `ssrobust_lib.claims`. Leaves: an
+Enters: the tables of `statistics.result_tables`, `statistics.comparisons` and `statistics.claims`. Leaves: an
 `HtmlTable` in words: no column or set is called as in the code. Tables 1, 2 and 4 of the paper and its p-values.
 """
 
@@ -90,7 +90,7 @@ def paper_table(
     majority: float | None = None,
     note: str | None = None,
 ) -> HtmlTable:
-    """Each arm's score with the paper's beside it, for the tables of `ssrobust_lib.result_tables`.
+    """Each arm's score with the paper's beside it, for the tables of `ssrobust_lib.statistics.result_tables`.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def comparison_table(
 
     Parameters
     ----------
-    comparisons : rows of `ssrobust_lib.comparisons.compare_all`.
+    comparisons : rows of `ssrobust_lib.statistics.comparisons.compare_all`.
     dataset : on what the scores were measured.
     names : set -> short words, set below a row where several sets are in the table.
     marks : (task, arm) -> words set beside the arm's name, such as 'pretext not learned (seed 0)'.
@@ -244,7 +244,7 @@ def verdict_table(
 
     Parameters
     ----------
-    claims : one arm's rows of `ssrobust_lib.claims.claim_table`.
+    claims : one arm's rows of `ssrobust_lib.statistics.claims.claim_table`.
     same : claim -> verdict of the same rule on the A/A arm, set below the verdict.
     names : set -> short words.
     notes : put the notes behind a button in each row.

@@ -1,6 +1,6 @@
 """Tables of every metric: on clean images, what corruption takes away, and each structure of CT.
 
-Enters: `ssrobust_lib.condition_scores.scores_table` and `ssrobust_lib.corruption_error.corruption_errors` of one task
+Enters: `evaluation.condition_scores.scores_table` and `evaluation.corruption_error.corruption_errors` of one task
 and set. Leaves: an `HtmlTable` with a column per arm, mean over the seeds and their standard deviation. Beside the
 paper's Tables 1, 2 and 4 and its Figures 3 and 4 (sections 3.2 to 3.4).
 """
@@ -10,8 +10,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from ssrobust_lib.comparisons import ALL_CORRUPTIONS
-from ssrobust_lib.metrics import LOWER_IS_BETTER
+from ssrobust_lib.evaluation.metrics import LOWER_IS_BETTER
+from ssrobust_lib.statistics.comparisons import ALL_CORRUPTIONS
 
 from .result_tables import mean_std, signed
 from .style import corruption_title, metric_title, order_arms, order_corruptions, paper_label, structure_title

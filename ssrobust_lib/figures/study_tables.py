@@ -35,7 +35,7 @@ def severity_table(
     Parameters
     ----------
     severities : one row per corruption and severity.
-    strongest : `ssrobust_lib.strengths.strongest_words` of them.
+    strongest : `ssrobust_lib.severities.strengths.strongest_words` of them.
     reference : whose score it is, in words.
     published : name of a table -> corruption -> its strengths.
     """

@@ -51,7 +51,7 @@ def score_rows(seed_scores: pd.DataFrame) -> pd.DataFrame:
 
     Parameters
     ----------
-    seed_scores : `ssrobust_lib.result_tables.seed_scores` of one task, set, metric and structure; rows averaged over
+    seed_scores : `statistics.result_tables.seed_scores` of one task, set, metric and structure; rows averaged over
         severities (scope 'corruption') are left out, since the figures average themselves.
 
     Returns

@@ -1,0 +1,249 @@
+"""Find what is wrong in a rendered book before a reader does.
+
+What enters: the HTML folder that `book.build_book` made. What leaves: a list of problems in plain words, empty for a
+sound book. The static checks read files only; where a Chromium is installed every page is rendered at desktop and at
+phone width as well.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from ssrobust_lib.book.browser import find_chromium, open_window
+
+if TYPE_CHECKING:
+    from bs4 import BeautifulSoup, Tag
+
+WIDTHS = (1280, 390)
+"""Window widths in pixels: a laptop and a phone."""
+
+HEAVIEST_PAGE = 2 * 1024**2
+"""Bytes of a page and the pictures on it; what all pages share (style sheets, fonts, MathJax) is not counted."""
+
+_SERVICE_PAGES = {"genindex.html", "search.html", "py-modindex.html"}
+_CSS_ADDRESS = re.compile(r"""(?:url\(\s*['"]?|@import\s+['"])(?P<url>[^'")\s]+)""")
+_CSS_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+_ERROR_LINE = re.compile(r"^(?:\w+\.)*[A-Z]\w*(?:Error|Exception|Interrupt)(?::|$)", re.MULTILINE)
+_UNRESOLVED = re.compile(r"\?\?|undefined label|glue:\w+|\{(?:glue|numref|ref|cite)(?::\w+)?\}")
+_FETCHED_LINKS = {"stylesheet", "preload", "modulepreload", "icon", "prefetch", "preconnect"}
+_NOT_A_VALUE = {"nan", "<na>", "nat", "none", "null", "inf", "-inf"}
+
+
+def check_book(html: Path, *, widths: Sequence[int] = WIDTHS) -> list[str]:
+    """List the problems of a rendered book.
+
+    Looked for: links and pages of the table of contents that lead nowhere, missing or damaged pictures, anything
+    fetched from a network, output of failed cells and warnings, cells of tables without a value, unresolved
+    references, citations and glued values, repeated search boxes, pages heavier than `HEAVIEST_PAGE`. With a Chromium
+    also: pages wider than the window, pictures and formulas that do not show, errors of scripts, requests that leave
+    the machine.
+
+    Parameters
+    ----------
+    html : Path
+        Folder of the rendered book, or its index.html.
+    widths : sequence of int
+        Window widths in pixels for the checks in a browser; none for the static checks alone.
+
+    Returns
+    -------
+    list of str
+        One line a problem, beginning with the page's path; empty where nothing was found.
+    """
+    html = _folder(html)
+    found: list[str] = []
+    for page in book_pages(html):
+        found.extend(f"{page.relative_to(html).as_posix()}: {problem}" for problem in _static_problems(page, html))
+    for sheet in sorted(html.rglob("*.css")):
+        text = sheet.read_text(encoding="utf-8", errors="replace")
+        found.extend(f"{sheet.relative_to(html).as_posix()}: {problem}" for problem in _style_problems(text))
+    if widths and find_chromium():
+        found.extend(_rendered_problems(html, widths))
+    return list(dict.fromkeys(found))
+
+
+def screenshots(html: Path, folder: Path, widths: Sequence[int] = WIDTHS) -> list[Path]:
+    """Save every page, whole, as `<folder>/<page>-<width>.png` and return the paths.
+
+    Raises
+    ------
+    BrowserError
+        No Chromium is installed.
+    """
+    html, folder = _folder(html), Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    with open_window() as window:
+        for page in book_pages(html):
+            name = "-".join(page.relative_to(html).with_suffix("").parts)
+            window.open(page)
+            for width in widths:
+                written.append(folder / f"{name}-{width}.png")
+                window.look(width, screenshot=written[-1])
+    return written
+
+
+def book_pages(html: Path) -> list[Path]:
+    """List the pages that were written for readers: all HTML files but the theme's index and search pages."""
+    html = _folder(html)
+    every = (page for page in html.rglob("*.html") if "_static" not in page.relative_to(html).parts)
+    return sorted(page for page in every if page.name not in _SERVICE_PAGES)
+
+
+def _folder(html: Path) -> Path:
+    folder = Path(html).parent if Path(html).suffix == ".html" else Path(html)
+    if not (folder / "index.html").is_file():
+        raise FileNotFoundError(f"{folder} holds no book: expected index.html in it; run `make book` first")
+    return folder
+
+
+def _static_problems(page: Path, html: Path) -> Iterator[str]:
+    from bs4 import BeautifulSoup
+
+    text = page.read_text(encoding="utf-8")
+    soup = BeautifulSoup(text, "html.parser")
+    article = soup.find("article") or soup
+    yield from _link_problems(soup, page)
+    yield from _picture_problems(soup, page)
+    yield from _network_problems(soup)
+    yield from _output_problems(article)
+    yield from _reference_problems(article)
+    searches = soup.select(".search-button__button, .search-button-field")
+    visible = [s for s in searches if s.find_parent(class_="bd-header") or s.find_parent(class_="bd-sidebar-primary")]
+    if len(visible) > 1:
+        yield f"{len(visible)} search buttons: set the four navbar_ lists of html_theme_options to []"
+    weight = len(text.encode()) + sum(path.stat().st_size for path in _pictures(soup, page) if path.is_file())
+    if weight > HEAVIEST_PAGE:
+        yield f"weighs {weight / 1024**2:.1f} MB with its pictures: at most {HEAVIEST_PAGE / 1024**2:.0f} MB"
+
+
+def _link_problems(soup: "BeautifulSoup", page: Path) -> Iterator[str]:
+    """Yield links inside the book whose page or place on a page does not exist."""
+    for href in dict.fromkeys(_text(link, "href") for link in soup.select("a[href]")):
+        parts = urlsplit(href)
+        if parts.scheme or parts.netloc:
+            continue
+        target = (page.parent / unquote(parts.path)) if parts.path else page
+        if not target.exists():
+            yield f"links to {href}, which does not exist"
+        elif target == page and parts.fragment and not soup.find(id=unquote(parts.fragment)):
+            yield f"links to #{parts.fragment}, which the page does not have"
+
+
+def _pictures(soup: "BeautifulSoup", page: Path) -> list[Path]:
+    addresses = (urlsplit(_text(image, "src")) for image in soup.select("img"))
+    paths = dict.fromkeys(address.path for address in addresses if address.path and not address.scheme)
+    return [page.parent / unquote(path) for path in paths]
+
+
+def _picture_problems(soup: "BeautifulSoup", page: Path) -> Iterator[str]:
+    for image in soup.select("img"):
+        if not _text(image, "src"):
+            yield "a picture without a source"
+    for path in _pictures(soup, page):
+        if not path.is_file():
+            yield f"the picture {path.name} does not exist"
+        elif reason := _damage(path):
+            yield f"the picture {path.name} is damaged: {reason}"
+
+
+def _damage(path: Path) -> str:
+    """Say why a picture cannot be shown; empty where it can."""
+    from PIL import Image
+
+    try:
+        if path.suffix == ".svg":
+            from xml.etree import ElementTree
+
+            ElementTree.parse(path)
+        else:
+            with Image.open(path) as picture:
+                picture.load()
+    except (OSError, SyntaxError, ValueError) as error:
+        return str(error) or type(error).__name__
+    return ""
+
+
+def _network_problems(soup: "BeautifulSoup") -> Iterator[str]:
+    """Yield what a browser would fetch from elsewhere while showing the page; links to follow are not among it."""
+    for tag in soup.select("script[src], img[src], iframe[src], source[src], video[src], audio[src], embed[src]"):
+        yield from _outside(tag, "src")
+    for tag in soup.select("link[href]"):
+        if _FETCHED_LINKS & set(_text(tag, "rel").split()):
+            yield from _outside(tag, "href")
+    for tag in soup.select("object[data]"):
+        yield from _outside(tag, "data")
+    for tag in soup.select("[srcset]"):
+        yield from _outside(tag, "srcset")
+    for tag in soup.select("style"):
+        yield from _style_problems(tag.get_text())
+    for tag in soup.select("[style]"):
+        yield from _style_problems(_text(tag, "style"))
+
+
+def _text(tag: "Tag", attribute: str) -> str:
+    """Give an attribute as text, with spaces between the values of a list, empty where the tag lacks it."""
+    value = tag.get(attribute) or ""
+    return value if isinstance(value, str) else " ".join(value)
+
+
+def _outside(tag: "Tag", attribute: str) -> Iterator[str]:
+    for address in re.split(r",\s+|\s+", _text(tag, attribute)):
+        if _leaves(address):
+            yield f"<{tag.name}> is fetched from the network: {address}"
+
+
+def _style_problems(style: str) -> Iterator[str]:
+    for match in _CSS_ADDRESS.finditer(_CSS_COMMENT.sub("", style)):
+        if _leaves(match["url"]):
+            yield f"a style is fetched from the network: {match['url']}"
+
+
+def _leaves(address: str) -> bool:
+    return address.lower().startswith(("http:", "https:", "//", "ftp:"))
+
+
+def _output_problems(article: "Tag") -> Iterator[str]:
+    for output in article.select(".cell_output .output, .cell_output pre"):
+        text = output.get_text()
+        classes = _text(output, "class").split()
+        if "traceback" in classes or "Traceback (most recent call last)" in text:
+            yield f"a cell failed: {text.strip().splitlines()[-1][:200]}"
+        elif error := _ERROR_LINE.search(text):
+            yield f"a cell shows an error: {error.group(0)[:200]}"
+        if "stderr" in classes and "Warning" in text:
+            yield f"a cell shows a warning: {text.strip().splitlines()[0][:200]}"
+    for cell in article.select("td"):
+        if cell.get_text().strip().lower() in _NOT_A_VALUE:
+            yield f"a table shows {cell.get_text().strip()!r} instead of a value or a reason"
+
+
+def _reference_problems(article: "Tag") -> Iterator[str]:
+    for node in article.select(".problematic, .system-message, .pasted-error"):
+        yield f"unresolved markup: {node.get_text().strip()[:200]}"
+    for node in article.select("span.xref.myst, code.xref.myst"):
+        if not node.find_parent("a"):
+            yield f"a reference leads nowhere: {node.get_text().strip()[:200]}"
+    for text in article.find_all(string=_UNRESOLVED):
+        if not text.find_parent(["pre", "code", "script", "style"]):
+            yield f"an unresolved reference: {str(text).strip()[:200]}"
+    if not article.find("h1"):
+        yield "has no title"
+
+
+def _rendered_problems(html: Path, widths: Iterable[int]) -> Iterator[str]:
+    with open_window() as window:
+        for page in book_pages(html):
+            name = page.relative_to(html).as_posix()
+            window.open(page)
+            for width in widths:
+                seen = window.look(width)
+                if seen.width > width:
+                    blame = f" (first: {', '.join(seen.wide)})" if seen.wide else ""
+                    yield f"{name}: is {seen.width} pixels wide in a window of {width}{blame}"
+                yield from (f"{name}: the picture {url} does not show" for url in seen.broken_images)
+                yield from (f"{name}: a formula does not show: {text}" for text in seen.formula_errors)
+                yield from (f"{name}: a script fails: {text}" for text in seen.script_errors)
+                yield from (f"{name}: is fetched from the network: {url}" for url in seen.external_requests)

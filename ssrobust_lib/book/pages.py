@@ -1,0 +1,41 @@
+"""The pages of a run's report: which executed notebook stands for which results."""
+
+import hashlib
+from pathlib import Path
+
+from ssrobust_lib.config import PROJECT
+from ssrobust_lib.fingerprint import PACKAGE, settings_key
+from ssrobust_lib.running.notebook_parameters import NOTEBOOKS, SECTIONS
+from ssrobust_lib.study import Study
+
+
+def reports(study: Study) -> dict[str, Path]:
+    """Path of each notebook's read-only execution; its key changes with notebook, figures and results."""
+    from ssrobust_lib.splits.label_rows import label_table_files
+
+    tables = [(str(path), path.stat().st_size) for path in label_table_files(study.profile)]
+    shown = [study.profile.model_dump(), [cell.key for cell in study.all_cells], _shown_by(), tables]
+    keys = {name: settings_key([_content(NOTEBOOKS / f"{name}.ipynb"), *shown]) for name in SECTIONS}
+    return {name: study.folder / "reports" / f"{name}-{key[:10]}.ipynb" for name, key in keys.items()}
+
+
+def _shown_by() -> list[str]:
+    names = (
+        "claims",
+        "data_report",
+        "examples",
+        "label_rows",
+        "leaks",
+        "paper",
+        "readings",
+        "readings_splits",
+        "report",
+        "result_tables",
+    )
+    files = [*sorted((PACKAGE / "figures").glob("*.py")), *(PACKAGE / f"{name}.py" for name in names)]
+    files += sorted((PROJECT / "book").glob("paper_*"))
+    return [_content(path) for path in files]
+
+
+def _content(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

@@ -1,0 +1,139 @@
+"""From a finished run to its book: the generated texts, the summary figures, the executed notebooks, then rendering."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from ssrobust_lib.book.benchmark_results import results_text
+from ssrobust_lib.book.build import PAGE_NOTE, SPLITS_FILE, build_book
+from ssrobust_lib.book.pages import reports
+from ssrobust_lib.book.texts import banner, page_note, run_table
+from ssrobust_lib.config import PROJECT
+from ssrobust_lib.explorer.page import explorer_text
+from ssrobust_lib.splits.table import columns_text, to_csv
+
+if TYPE_CHECKING:
+    from ssrobust_lib.study import Study
+
+METRICS = {"pneumonia": ("accuracy", "summary_classification"), "organs": ("dice", "summary_segmentation")}
+
+
+def publish_book(study: "Study") -> Path:
+    """Render the book of a finished run into ``runs/<profile>/book``; return its index page."""
+    figures = study.folder / "figures"
+    figures.mkdir(exist_ok=True)
+    captions = write_summary_figures(study, figures)
+    return build_book(
+        PROJECT / "book",
+        reports(study),
+        study.folder / "book",
+        figures=figures,
+        generated=generated_texts(study) | captions,
+        profile=study.profile.name,
+    )
+
+
+def write_summary_figures(study: "Study", folder: Path) -> dict[str, str]:
+    """Write the two bar charts of the index page, as PNG and SVG; return their captions by file name."""
+    from ssrobust_lib import figures as fig
+    from ssrobust_lib.book.build import data_report, examples
+
+    cells = study.cells("07_stats")
+    scores, comparisons = study.table(cells, "seed_scores"), study.table(cells, "comparisons")
+    captions = {}
+    for task, (metric, name) in METRICS.items():
+        own = (scores["task"] == task) & (scores["role"] == "home") & (scores["metric"] == metric)
+        tested = comparisons[
+            (comparisons["task"] == task)
+            & (comparisons["role"] == "home")
+            & (comparisons["scope"] == "corruption")
+            & (comparisons["metric"] == metric)
+            & (comparisons["structure"] == "")
+            & comparisons["arm"].isin(study.profile.pretext_tasks)
+        ]
+        title = {"pneumonia": "Pneumonia under corruption", "organs": "Organs under corruption"}[task]
+        rows = fig.score_rows(scores[own & (scores["structure"] == "")])
+        there = task in study.profile.tasks
+        dataset = examples.data_set_name(study, task) if there else "not in this run"
+        majority = None
+        if there and metric == "accuracy":
+            samples = study.table(study.cells("01_data", tasks=[task]), "samples")
+            majority = data_report.majority_accuracy(samples)
+        words: dict[str, Any] = {"metric": fig.metric_title(metric), "dataset": dataset, "title": title}
+        unreached = examples.unreached_floors(study, task) if there else []
+        figure = fig.corruption_bars(rows, tested, majority=majority, unreached=unreached, **words)
+        (folder / f"{name}.png").write_bytes(figure.png(caption=False))
+        figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+        mark = str(examples.pretext_mark(study, task).data) if there else ""
+        captions[f"{name}.md"] = f"{figure.caption} {mark}".strip() + "\n"
+    return captions
+
+
+def generated_texts(study: "Study") -> dict[str, str]:
+    """Texts that the prose includes: on which images, the verdicts, the run's parameters, states of the explorer."""
+    return {
+        "banner.md": banner(study.profile),
+        PAGE_NOTE: page_note(study.profile),
+        "claim_table.md": _claims(study),
+        SPLITS_FILE: _splits(study),
+        "split_columns.md": columns_text() + "\n",
+        "run_table.md": _run(study),
+        "explorer.md": explorer_text(study),
+        "benchmarks.md": results_text(),
+    }
+
+
+def _splits(study: "Study") -> str:
+    """Who is in which part, all tasks in one CSV."""
+    return to_csv([study.table(study.cells("01_data", tasks=[task]), "splits") for task in study.profile.tasks])
+
+
+def _claims(study: "Study") -> str:
+    from ssrobust_lib import figures as fig
+    from ssrobust_lib.book.build import data_report, examples, readings
+    from ssrobust_lib.config import AA_ARM
+    from ssrobust_lib.statistics.claims import claim_table
+    from ssrobust_lib.statistics.paper import paper_claims
+
+    comparisons = study.table(study.cells("07_stats"), "comparisons")
+    pretext = study.table(study.cells("02_pretext"), "accuracy")
+    claims = claim_table(comparisons, paper_claims(), study.profile.statistics.margins, pretext)
+    ours = claims[claims["arm"].isin(study.profile.pretext_tasks)]
+    names, dataset = examples.short_names(study), "; ".join(examples.set_titles(study).values())
+    same = claims[claims["arm"] == AA_ARM]
+    aa = same.set_index("claim")["verdict"].to_dict()
+    counts = f"{readings.reading_claims(ours).data}\n{readings.reading_aa_claims(same, AA_ARM).data}".strip()
+    parts = [counts, str(examples.pretext_mark(study).data)]
+    for arm, rows in ours.groupby("arm", sort=False):
+        caption = f"The paper's claims: {fig.paper_label(str(arm))} against normal training"
+        words: dict[str, Any] = {"dataset": dataset, "same": aa or None, "names": names, "notes": False}
+        words["note"] = data_report.majority_note(study)
+        main = rows["section"].str.startswith("3") & (rows["verdict"] != "not tested")
+        shown = [fig.verdict_table(rows[main], caption, **words)]
+        if not main.all():
+            button = (
+                f"{fig.counted(int((~main).sum()), 'further claim')}: abstract, conclusions, and what is not tested"
+            )
+            shown.append(fig.verdict_table(rows[~main], f"{caption}, continued", fold=button, **words))
+        parts += [f"```{{raw}} html\n{table.html}\n```" for table in shown]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _run(study: "Study") -> str:
+    """The run's parameters, and what it took."""
+    from ssrobust_lib import figures as fig
+
+    records = [study.record(cell) for cell in study.all_cells]
+    last = records[-1]
+    facts = {
+        "time of all cells": f"{sum(record['seconds'] for record in records) / 60:.1f} min, added up",
+        "largest memory of a process": f"{max(record['peak_memory_bytes'] for record in records) / 2**30:.2f} GiB",
+        "machine": last["machine"],
+        "versions": ", ".join(f"{name} {version}" for name, version in last["versions"].items()),
+        "commit": last["commit"],
+    }
+    known = [(name, str(value)) for name, value in facts.items() if str(value) != "unknown"]
+    table = pd.DataFrame(known, columns=["what", "value"])
+    shown = fig.html_table(table, "What this run took", headings={"what": "", "value": ""})
+    return f"{run_table(study.profile)}\n```{{raw}} html\n{shown.html}\n```\n"

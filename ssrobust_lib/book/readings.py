@@ -1,0 +1,257 @@
+"""Sentences that read a result, computed from the tables: no number in them is typed.
+
+Enters: tidy tables. Leaves: Markdown text, shown by the notebooks below the table or figure that it reads.
+"""
+
+from collections.abc import Mapping
+
+import pandas as pd
+from IPython.display import Markdown
+
+from ssrobust_lib.book.data_report import PARTS
+from ssrobust_lib.figures import (
+    HtmlTable,
+    corruption_word,
+    counted,
+    format_p,
+    html_table,
+    interval_text,
+    metric_title,
+    order_corruptions,
+    paper_label,
+    signed,
+    structure_title,
+)
+
+
+def _list(words: list[str]) -> str:
+    if len(words) < 2:
+        return "".join(words) or "none"
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def reading_splits(samples: pd.DataFrame, crossing: int, contents: int) -> Markdown:
+    """Who is where, and whether anybody is in two parts."""
+    sizes = samples["split"].value_counts()
+    parts = [f"{counted(int(sizes[name]), 'image')} in {words}" for name, words in PARTS.items() if name in sizes]
+    leak = (
+        "**No patient and no image is in two parts.**"
+        if crossing == 0 and contents == 0
+        else f"**{counted(crossing, 'patient')} and {counted(contents, 'image')} in more than one part: scores on "
+        "the test images flatter every network.**"
+    )
+    return Markdown(f"{_list(parts)}. {leak} Patients are compared by name, images by the hash of their content.")
+
+
+def reading_left_out(left_out: pd.DataFrame, task: str, dataset: str) -> Markdown | HtmlTable:
+    """Files that could not be read, by reason, or a sentence where there are none."""
+    if left_out.empty:
+        return Markdown(f"*{task}*: every file could be read; nothing is left out.")
+    shown = left_out.groupby("reason", as_index=False).agg(files=("sample_id", "count"), example=("path", "first"))
+    return html_table(shown, f"{counted(len(left_out), 'file')} of {task} left out", dataset=dataset, stacked=True)
+
+
+def reading_balance(majority: float, task_set: str, part: str = "test patients") -> Markdown:
+    """What accuracy the class balance alone gives, every patient counted once as in the study's accuracy."""
+    return Markdown(
+        f"Always giving the more frequent answer is right for {_percent(majority)} of the {part} of {task_set}, each "
+        f"counted once however many images there are: an accuracy below {majority:.3f} is worse than no network. AUROC "
+        "does not depend on the balance."
+    )
+
+
+def reading_absent(there: list[str], what: str) -> Markdown:
+    """A sentence where a run has nothing of a kind to show; empty where it has."""
+    return Markdown("<!-- see below -->" if there else f"This run has no {what}.")
+
+
+def reading_realism(measures: pd.DataFrame, brightness: float) -> Markdown:
+    """Whether the phantoms lie where real radiographs lie, and how far mean brightness gives them away."""
+    if measures.empty:
+        return Markdown("The X-rays of this run are real.")
+    least = min(int(words.split()[0]) for words in measures["within"])
+    limit = 0.65  # the study's own bound for phantoms that a threshold must not solve
+    verdict = "below" if brightness < limit else "not below"
+    return Markdown(
+        f"For every measure, at least {least} % of the phantoms lie within the range of real radiographs. A "
+        f"threshold on mean brightness alone separates the classes with AUROC {brightness:.2f}, {verdict} the bound of "
+        f"{limit} set for these phantoms: pneumonia has to be *seen*."
+    )
+
+
+def reading_pretext(accuracy: pd.DataFrame, names: dict[str, str]) -> Markdown:
+    """Whether the puzzles were learned, per task."""
+    lines = []
+    for (task, arm), rows in accuracy.groupby(["task", "init"], sort=False):
+        learned = int(rows["learned"].sum())
+        low, high = rows["accuracy"].min(), rows["accuracy"].max()
+        span = f"{low:.2f}" if len(rows) == 1 else f"{low:.2f} to {high:.2f}"
+        verdict = f"{learned} of {counted(len(rows), 'seed')} above chance (exact binomial test, p < 0.001)"
+        mark = "" if learned == len(rows) else " Every later table marks this arm *pretext not learned*."
+        lines.append(
+            f"- *{task}* ({names[task]}), {paper_label(arm)}: {span} of the held-out puzzles solved, chance "
+            f"{rows['chance'].iloc[0]:.3g}, {counted(int(rows['n'].iloc[0]), 'image')} per seed; {verdict}.{mark}"
+        )
+    return Markdown("\n".join(lines))
+
+
+def reading_transfer(transfer: pd.DataFrame) -> Markdown:
+    """What came from the pretext encoder."""
+    lines = []
+    for (task, arm), rows in transfer.groupby(["task", "init"], sort=False):
+        one = rows[rows["seed"] == rows["seed"].iloc[0]]
+        taken = one[one["status"] == "transferred"]
+        if len(taken):
+            numbers = f"{int(taken['parameters'].sum()):,} of {int(one['parameters'].sum()):,} numbers"
+            lines.append(
+                f"- *{task}*, {paper_label(arm)}: {len(taken)} of {counted(len(one), 'tensor')} come from the pretext "
+                f"task, {numbers}."
+            )
+    return Markdown("\n".join([*lines, "- All other arms: every tensor starts from random weights."]))
+
+
+def reading_comparisons(comparisons: pd.DataFrame, names: dict[str, str]) -> Markdown:
+    """Each comparison in one line: means, difference, interval, n, unit and p.
+
+    Parameters
+    ----------
+    names : set -> short words.
+    """
+    lines = []
+    for row in comparisons.to_dict("records"):
+        structure = f" of the {structure_title(row['structure'])}" if row["structure"] else ""
+        words = f"{metric_title(row['metric'], row['role'])}{structure}, {names.get(row['set'], row['set'])}"
+        if pd.isna(row["difference"]):
+            lines.append(f"- {words}, {paper_label(row['arm'])}: not measured ({row['note']}).")
+            continue
+        p = f"{format_p(row['p'])} ({row['test']}), Holm-corrected {format_p(row['p_holm'])}"
+        lines.append(
+            f"- {words}: {paper_label(row['arm'])} {row['mean_arm']:.3f}, normal training "
+            f"{row['mean_reference']:.3f}; difference {signed(row['difference'])}, 95 % interval "
+            f"{interval_text(row['ci_low'], row['ci_high'])} over {counted(row['n'], row['unit'])}, mean of "
+            f"{counted(row['n_seeds'], 'seed')}; {p if pd.notna(row['p']) else 'no test: ' + row['note']}."
+        )
+    return Markdown("\n".join(lines) or "No comparison was made.")
+
+
+def paper_says(printed: pd.DataFrame) -> dict[tuple[str, str, str, str], str]:
+    """What the paper reports of a comparison: its two values where it prints them, else the direction, and p.
+
+    Returns
+    -------
+    {(task, role, metric, condition): '0.761 against 0.739, p = 0.0002' or 'higher, p < 0.001'}
+    """
+    rows = printed[printed["source"].str.startswith(("Table", "Figure"))]
+    said = {}
+    for (source, task, metric, condition), part in rows.groupby(["source", "task", "metric", "condition"], sort=False):
+        by_arm = part.set_index("arm")
+        if "difference" in by_arm.index:
+            words = {"+": "higher", "-": "lower"}[by_arm.at["difference", "direction"]]
+            p = by_arm.at["difference", "printed_p"]
+        elif {"jigsaw", "scratch"} <= set(by_arm.index):
+            words = f"{by_arm.at['jigsaw', 'printed']} against {by_arm.at['scratch', 'printed']}"
+            p = by_arm.at["jigsaw", "printed_p"]
+        else:
+            continue
+        role = "external" if source == "Table 4" else "home"
+        tested = f", p {p[0]} {p[1:]}" if p.startswith("<") else f", p = {p}" if p else ""
+        said[task, role, metric, condition] = words + tested
+    return said
+
+
+def reading_corruptions(comparisons: pd.DataFrame, printed: pd.DataFrame, names: Mapping[str, str]) -> Markdown:
+    """Where self-supervision is ahead, where significantly, and what the paper says of the same corruptions."""
+    lines = []
+    groups = dict(list(comparisons.groupby(["task", "arm"], sort=False)))
+    for task, arm in sorted(groups, key=lambda key: list(names).index(key[0])):
+        rows = groups[task, arm]
+        by_name = {row["condition"]: row for row in rows.to_dict("records")}
+        order = order_corruptions(by_name)
+        ahead = [corruption_word(name) for name in order if by_name[name]["difference"] > 0]
+        red = [corruption_word(name) for name in order if by_name[name]["p"] < 0.001]
+        kept = [corruption_word(name) for name in order if by_name[name]["p_holm"] < 0.05]
+        figure = "Figure 3" if task == "pneumonia" else "Figure 4"
+        theirs = printed[(printed["source"] == figure) & (printed["direction"] == "+")]
+        strong = printed[(printed["source"] == figure) & (printed["p"] <= 0.001)]
+        strong_names = [corruption_word(name) for name in order_corruptions(strong["condition"])]
+        lines.append(
+            f"- *{task}* ({names[task]}): {paper_label(arm)} has the higher mean in {len(ahead)} of "
+            f"{counted(len(rows), 'corruption')} ({_list(ahead)}); p < 0.001 in {_list(red)}; p < 0.05 after Holm's "
+            f"correction in {_list(kept)}. The paper, on its own data: higher in {len(theirs)} of 7, p < 0.001 in "
+            f"{_list(strong_names)}."
+        )
+    return Markdown("\n".join(lines))
+
+
+def reading_missed(comparisons: pd.DataFrame, names: Mapping[str, str], main: str) -> Markdown:
+    """Share of the scans in which a structure was missed altogether, at another centre.
+
+    Parameters
+    ----------
+    main : name of the one structure that rows without a structure are about; empty where they average several.
+    """
+    lines = []
+    for row in comparisons.to_dict("records"):
+        name = structure_title(row["structure"] or main) or "structures, on average"
+        lines.append(
+            f"- {name} ({names.get(row['set'], row['set'])}): missed altogether in {_percent(row['mean_reference'])} "
+            f"by normal training, in {_percent(row['mean_arm'])} by {paper_label(row['arm'])}; "
+            f"{counted(row['n'], row['unit'])}, mean of {counted(row['n_seeds'], 'seed')}, {format_p(row['p'])}."
+        )
+    return Markdown("\n".join(lines) or "No structure was scored.")
+
+
+def reading_claims(claims: pd.DataFrame) -> Markdown:
+    """How many of the paper's claims hold, for each arm."""
+    lines = []
+    for arm, rows in claims.groupby("arm", sort=False):
+        counts = rows["verdict"].value_counts()
+        order = [
+            verdict for verdict in ("holds", "does not hold", "undecided", "not tested") if verdict in counts.index
+        ]
+        words = _list([f"{counts[verdict]} *{verdict}*" for verdict in order])
+        lines.append(f"- {paper_label(arm)}: of {counted(len(rows), 'claim')}, {words}.")
+    return Markdown("\n".join(lines))
+
+
+def reading_aa_claims(same: pd.DataFrame, arm: str) -> Markdown:
+    """How many of the paper's claims of superiority normal training bears out against itself; empty without that arm.
+
+    Parameters
+    ----------
+    same : the claims, judged for the A/A arm.
+    arm : its name.
+    """
+    ahead = same[same["expected"].isin(["+", "-"]) & (same["verdict"] != "not tested")]
+    if ahead.empty:
+        return Markdown("")
+    n = int((ahead["verdict"] == "holds").sum())
+    return Markdown(
+        f"- {paper_label(arm)}: by the same rule, {n} of {counted(len(ahead), 'claim')} of an arm that is ahead would "
+        "*hold* for normal training against itself, where only the random start differs."
+    )
+
+
+def reading_aa(comparisons: pd.DataFrame, same: pd.DataFrame) -> Markdown:
+    """How often normal training differs from itself, and which claims of superiority that bears out.
+
+    Parameters
+    ----------
+    comparisons : rows of the A/A arm.
+    same : the claims, judged for the A/A arm.
+    """
+    tested = comparisons[comparisons["p"].notna()]
+    if tested.empty:
+        return Markdown("This run has no A/A arm.")
+    raw, corrected = int((tested["p"] < 0.05).sum()), int((tested["p_holm"] < 0.05).sum())
+    found = same[(same["verdict"] == "holds") & same["expected"].isin(["+", "-"])]
+    return Markdown(
+        f"Normal training against itself: {raw} of {counted(len(tested), 'comparison')} have p < 0.05 before "
+        f"correction, {corrected} after it; the smallest: {format_p(float(tested['p'].min()))}. Of the claims that one "
+        f"arm is ahead, {len(found)} would *hold* for it. A test over patients sees these networks only; that another "
+        "training with the same recipe would differ as much shows here."
+    )

@@ -1,0 +1,1 @@
+"""From a profile to finished cells: checks, plan, the workflow and its warm processes, rehearsals."""

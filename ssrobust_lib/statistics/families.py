@@ -1,0 +1,95 @@
+"""Families of tests, declared before the run: within each, Holm's correction holds the chance of any false alarm.
+
+Enters: the comparisons table with raw p-values. Leaves: the same with `family` and `p_holm`.
+The paper corrects for nothing; its Tables 1 and 2 are three tests, its Figs. 3 and 4 fourteen.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from ssrobust_lib.registry import unknown_name
+from ssrobust_lib.statistics.paired_tests import holm, smallest_signed_rank_p
+
+Selector = Mapping[str, str | Sequence[str]]
+Families = Mapping[str, Sequence[Selector]]
+
+SELECTABLE = ("task", "set", "role", "metric", "structure", "scope", "condition", "arm")
+UNDECLARED = "undeclared"
+AA_PREFIX = "A/A: "
+
+_SCORES, _GAPS = ("accuracy", "dice"), ("accuracy gap", "dice gap")
+#: A row belongs to the first family with a selector that fits it. Arms share a family: with three pretext tasks the
+#: clean family has nine tests. The A/A arm's rows form families of their own, of the same make.
+DEFAULT_FAMILIES: Families = {
+    "clean": ({"role": "home", "scope": "clean", "structure": "", "metric": (*_SCORES, "auroc")},),
+    "corruption": ({"role": "home", "scope": "corruption", "structure": "", "metric": _SCORES},),
+    "overall": ({"role": "home", "scope": "all corruptions", "structure": "", "metric": _SCORES},),
+    "generalization": ({"role": "external", "scope": "clean", "structure": "", "metric": (*_SCORES, "auroc")},),
+    "gap": (
+        {"role": "home", "scope": "all corruptions", "metric": _GAPS},
+        {"role": "external", "scope": "clean", "metric": _GAPS},
+    ),
+    "gap by corruption": ({"metric": _GAPS},),
+    "severity": ({"scope": "severity"},),
+    "missed": ({"metric": "missed"},),
+    "placements": ({"metric": "auroc placements"},),
+    "structures": ({"metric": "dice"},),
+    "other sets": ({"role": "external"},),
+}
+
+
+def matches(table: pd.DataFrame, selector: Selector) -> np.ndarray:
+    """Which rows a selector fits: bool (n,). Each named column must hold the value, or one of the values.
+
+    Raises
+    ------
+    UnknownNameError : the selector names a column that cannot be selected by.
+    """
+    fits = np.ones(len(table), dtype=bool)
+    for column, wanted in selector.items():
+        if column not in SELECTABLE:
+            raise unknown_name("column of a selector", column, list(SELECTABLE))
+        values = [wanted] if isinstance(wanted, str) else list(wanted)
+        fits &= table[column].isin(values).to_numpy()
+    return fits
+
+
+def correct_families(
+    comparisons: pd.DataFrame, families: Families = DEFAULT_FAMILIES, aa_arms: Collection[str] = ()
+) -> pd.DataFrame:
+    """Fill `family` and `p_holm`; a row in no family is called 'undeclared' and stays uncorrected, with a note.
+
+    Where even the smallest p-value that n units can give would not pass 0.05 after Holm, the note says so.
+    """
+    table = comparisons.reset_index(drop=True)
+    family = pd.Series(UNDECLARED, index=table.index, dtype=object)
+    free = np.ones(len(table), dtype=bool)
+    for name, selectors in families.items():
+        for selector in selectors:
+            fits = free & matches(table, selector)
+            family[fits] = name
+            free &= ~fits
+    aa = table["arm"].isin(list(aa_arms))
+    family[aa] = AA_PREFIX + family[aa]
+    p_holm = pd.Series(np.nan, index=table.index)
+    notes = table["note"].tolist()
+    for name, rows in family.groupby(family).groups.items():
+        if str(name).removeprefix(AA_PREFIX) == UNDECLARED:
+            notes = [_join(note, "in no declared family") if k in rows else note for k, note in enumerate(notes)]
+            continue
+        p_holm[rows] = holm(table.loc[rows, "p"].to_numpy(np.float64))
+        n_tests = int(table.loc[rows, "p"].notna().sum())
+        for k in rows:
+            smallest = smallest_signed_rank_p(int(table.at[k, "n"]))
+            if str(table.at[k, "test"]).startswith("Wilcoxon signed-rank") and smallest * n_tests > 0.05:
+                n = table.at[k, "n"]
+                tests = "1 test" if n_tests == 1 else f"{n_tests} tests"
+                text = f"smallest attainable p with {n} units is {smallest:.2g}, {tests} in the family"
+                notes[k] = _join(notes[k], text)
+    return table.assign(family=family.astype(str), p_holm=p_holm, note=notes)
+
+
+def _join(note: str, more: str) -> str:
+    return f"{note}; {more}" if note else more
