@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks.__main__ import main, measure, names
 from ssrobust_lib import store
+from ssrobust_lib.book import benchmark_results
 from ssrobust_lib.book.benchmark_results import BenchmarkRun, keep_results, latest_results, results_text
-from ssrobust_lib.book.build import benchmark_results
 
 ROWS = [
     {

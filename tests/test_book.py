@@ -10,6 +10,7 @@ import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
+from ssrobust_lib.book import texts as book_texts
 from ssrobust_lib.book.browser import find_chromium
 from ssrobust_lib.book.build import (
     FIGURES,
@@ -24,7 +25,6 @@ from ssrobust_lib.book.build import (
     screenshots,
     separate_pictures,
 )
-from ssrobust_lib.book.build import texts as book_texts
 from ssrobust_lib.book.checks import WIDTHS, book_pages
 from ssrobust_lib.config import PROFILES, PROJECT, load_profile
 

@@ -9,7 +9,7 @@ from ssrobust_lib.cells import calibrate, trained
 from ssrobust_lib.cells import finetune as finetune_cell
 from ssrobust_lib.cells import pretext as pretext_cell
 from ssrobust_lib.cells.data import labelled_ids, pretext_ids
-from ssrobust_lib.training.loop import finetuning
+from ssrobust_lib.training import finetuning
 
 # ---- leaks ---------------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ssrobust_lib.book.build import data_report, readings
+from ssrobust_lib.book import data_report, readings
 from ssrobust_lib.statistics.paper import paper_results
 
 

@@ -15,7 +15,8 @@ from toy_evaluations import NORMALISE, SEED, STRUCTURES, MeanLogit, Thresholds, 
 from ssrobust_lib.cells import pieces as kept_pieces
 from ssrobust_lib.cells.pieces import KeptPieces
 from ssrobust_lib.config import ProfileError, load_profile
-from ssrobust_lib.evaluation.engine import evaluate_classification, evaluate_segmentation, inference, precision
+from ssrobust_lib.evaluation import inference, precision
+from ssrobust_lib.evaluation.engine import evaluate_classification, evaluate_segmentation
 from ssrobust_lib.evaluation.feature_distances import CleanFeatures, mean_distance
 from ssrobust_lib.evaluation.surface_distances import SurfaceSettings, surface_scores, surfaces_of
 from ssrobust_lib.evaluation.voxel_counts import mirror_images, structure_counts

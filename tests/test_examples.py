@@ -5,7 +5,7 @@ import pytest
 from tiny_cells import TASKS
 
 from ssrobust_lib import store
-from ssrobust_lib.book.build import examples
+from ssrobust_lib.book import examples
 from ssrobust_lib.cells import trained
 from ssrobust_lib.study import Study
 

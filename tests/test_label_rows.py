@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from real_images import needs_real_images
 
-from ssrobust_lib.book.build import readings_splits
+from ssrobust_lib.book import readings_splits
 from ssrobust_lib.config import load_profile
 from ssrobust_lib.splits.label_rows import (
     PAPER_ROWS,

@@ -9,7 +9,7 @@ from ssrobust_lib.config import ProfileError, load_profile
 from ssrobust_lib.running.checks import check_profile
 from ssrobust_lib.splits.leaks import WAYS
 from ssrobust_lib.study import Study
-from ssrobust_lib.training.loop import finetuning, pretraining
+from ssrobust_lib.training import finetuning, pretraining
 
 LEAKS = {
     "seeds": 1,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssrobust_lib import figures as fig
-from ssrobust_lib.book.build import readings_splits
+from ssrobust_lib.book import readings_splits
 from ssrobust_lib.splits.leaks import (
     EFFECT_COLUMNS,
     WAYS,

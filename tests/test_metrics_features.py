@@ -56,7 +56,7 @@ def test_images_of_one_patient_are_no_pair():
 def test_blocks_give_what_all_pairs_give(n, block, seed):
     from scipy.spatial.distance import pdist
 
-    from ssrobust_lib.evaluation.engine import feature_distances
+    from ssrobust_lib.evaluation import feature_distances
 
     features = np.random.default_rng(seed).normal(size=(n, 5)).astype(np.float32)
     with pytest.MonkeyPatch.context() as patch:

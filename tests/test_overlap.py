@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from made_up_images import cropped, scan, scenes, small
 
-from ssrobust_lib.book.build import data_report, readings_splits
+from ssrobust_lib.book import data_report, readings_splits
 from ssrobust_lib.cells import data as data_cell
 from ssrobust_lib.config import ProfileError, TaskData
 from ssrobust_lib.splits.overlap import COLUMNS, keep_out, shared_images

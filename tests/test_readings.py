@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ssrobust_lib.book.build import readings
+from ssrobust_lib.book import readings
 from ssrobust_lib.statistics.paper import paper_results
 
 NAMES = {"rsna": "phantoms", "kits19": "another scanner", "pneumonia": "phantoms", "organs": "scans"}

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from ssrobust_lib import figures
-from ssrobust_lib.book.build import readings_robustness
+from ssrobust_lib.book import readings_robustness
 from ssrobust_lib.evaluation.condition_scores import COLUMNS
 from ssrobust_lib.evaluation.corruption_error import corruption_errors
 

@@ -37,7 +37,7 @@ def publish_book(study: "Study") -> Path:
 def write_summary_figures(study: "Study", folder: Path) -> dict[str, str]:
     """Write the two bar charts of the index page, as PNG and SVG; return their captions by file name."""
     from ssrobust_lib import figures as fig
-    from ssrobust_lib.book.build import data_report, examples
+    from ssrobust_lib.book import data_report, examples
 
     cells = study.cells("07_stats")
     scores, comparisons = study.table(cells, "seed_scores"), study.table(cells, "comparisons")
@@ -91,7 +91,7 @@ def _splits(study: "Study") -> str:
 
 def _claims(study: "Study") -> str:
     from ssrobust_lib import figures as fig
-    from ssrobust_lib.book.build import data_report, examples, readings
+    from ssrobust_lib.book import data_report, examples, readings
     from ssrobust_lib.config import AA_ARM
     from ssrobust_lib.statistics.claims import claim_table
     from ssrobust_lib.statistics.paper import paper_claims
