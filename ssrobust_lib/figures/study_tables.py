@@ -62,7 +62,7 @@ def severity_table(
     }
     shown = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
     floor = f"Score: {reference}, validation images. Floor: {rows['floor'].iloc[0]:.3g}." if len(rows) else None
-    return html_table(shown, caption, dataset=dataset, note=floor)
+    return html_table(shown, caption, dataset=dataset, note=floor, stacked=True)
 
 
 def _numbers(values: Iterable[float], form: str = "{:.2g}") -> str:
