@@ -15,6 +15,7 @@ import torch
 from ssrobust_lib.corruptions import compiled_noise, compiled_sums
 from ssrobust_lib.corruptions.noise import words_of_each
 from ssrobust_lib.corruptions.parts import run_in_parts
+from ssrobust_lib.corruptions.photon_table import count_table
 from ssrobust_lib.corruptions.sharpness import area_taps, blur_weights
 from ssrobust_lib.corruptions.units import kept_pixels
 
@@ -43,8 +44,8 @@ def _gaussian_noise(images: torch.Tensor, strength: float, keys: torch.Tensor) -
 
 def _shot_noise(images: torch.Tensor, strength: float, keys: torch.Tensor) -> torch.Tensor:
     photons = strength**-2
-    numbers = compiled_noise.NORMAL_PAIRS, np.float32(photons), np.float32(1 / photons)
-    return _noise(compiled_noise.count_photons, images, keys, *numbers)
+    tables = compiled_noise.NORMAL_PAIRS, count_table()
+    return _noise(compiled_noise.count_photons, images, keys, *tables, np.float32(photons), np.float32(1 / photons))
 
 
 def _impulse_noise(images: torch.Tensor, strength: float, keys: torch.Tensor) -> torch.Tensor:

@@ -12,12 +12,13 @@ import numpy as np
 from numba import njit
 
 from ssrobust_lib.corruptions.noise import EXPONENTIAL, FEW_PHOTONS, HIGHEST_COUNT
+from ssrobust_lib.corruptions.photon_table import COLUMN_BITS, MOST_PHOTONS, ROWS_PER_ROOT, UNSURE
 from ssrobust_lib.corruptions.streams import BLOCK, COUNTERS, KEY_STEPS, MULTIPLIERS, SEGMENT_BITS, normal_table
 
 TILE = 4 * BLOCK  # pixels
 
 # Numba keeps compiled functions until this file changes, with the constants that it has seen: save this file anew after
-# a change of those in `streams` or `noise`
+# a change of those in `streams`, `noise` or `photon_table`
 _LOW_32 = np.uint64(0xFFFFFFFF)
 _SHIFT_32 = np.uint64(32)
 _M0, _M1 = (np.uint64(value) for value in MULTIPLIERS)
@@ -34,6 +35,9 @@ _A, _B, _C, _D, _E = (np.float32(value) for value in (1 / 270, 7 / 810, 8 / 405,
 _EIGHTH = np.float32(-0.125)
 _TO_QUANTILE = np.float32(2.0**-23)
 _T0, _T1, _T2, _T3, _T4, _T5, _T6, _T7 = (np.float32(value) for value in EXPONENTIAL)
+_MOST, _ROWS_PER_ROOT = np.float32(MOST_PHOTONS), np.float32(ROWS_PER_ROOT)
+_COLUMN_BITS, _COLUMN_SHIFT = np.int32(COLUMN_BITS), np.uint32(32 - COLUMN_BITS)
+_UNSURE = np.uint8(UNSURE)
 _SHARES = np.array([1 / max(k, 1) for k in range(HIGHEST_COUNT + 1)], np.float32)
 
 # start and slope of a segment side by side, read with one load
@@ -144,39 +148,92 @@ def replace_impulses(pixels, keys, n_each, first, last, out):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def count_photons(pixels, keys, table, photons, per_photon, first, last, out):
-    """clip(Poisson(x photons) / photons); see `noise.poisson_quantiles`; photons and its inverse float32."""
+def count_photons(pixels, keys, normals, table, photons, per_photon, first, last, out):
+    """clip(Poisson(x photons) / photons); see `noise.poisson_quantiles`; photons and its inverse float32.
+
+    Most counts come from the table of `photon_table`. Pixels in its unsure cells wait until there are many, and are
+    then computed together.
+    """
     words = np.empty(TILE, np.uint32)
-    segments = np.empty(TILE, np.uint32)
-    fractions = np.empty(TILE, np.float32)
-    pairs = np.empty(TILE, np.uint64)
-    z = np.empty(TILE, np.float32)
     means = np.empty(TILE, np.float32)
-    few = np.empty(TILE + 1, np.uint32)
-    counts = np.empty(TILE, np.float32)
+    cells = np.empty(TILE, np.uint32)
+    found = np.empty(TILE, np.uint8)
+    unsure = np.empty(TILE + 1, np.uint32)
+    waiting_at = np.empty(2 * TILE, np.int64)
+    waiting_words = np.empty(2 * TILE, np.uint32)
+    waiting_means = np.empty(2 * TILE, np.float32)
+    counts = np.empty(2 * TILE, np.float32)
+    integers = np.empty((2, 2 * TILE + 1), np.uint32)
+    floats = np.empty((3, 2 * TILE), np.float32)
+    pairs = np.empty(2 * TILE, np.uint64)
+    n_waiting = 0
     n_pixels = pixels.shape[1]
     n_tiles = (n_pixels + TILE - 1) // TILE
+    everywhere = out.reshape(out.size)
     for unit in range(first, last):
         image, tile = unit // n_tiles, unit % n_tiles
         part = slice(tile * TILE, min((tile + 1) * TILE, n_pixels))
         x, y = pixels[image, part], out[image, part]
         n = len(x)
         _fill_words(keys[image], tile, n, words)
-        for j in range(n):
-            means[j] = x[j] * photons
-        n_few = np.uint32(0)
-        for j in range(n):
-            few[n_few] = np.uint32(j)
-            n_few = np.uint32(n_few + np.uint32(means[j] < _FEW))
-        if n_few < n:
-            _fill_normals(words[:n], table, segments, fractions, pairs, z)
-            _expand_quantiles(means[:n], z, counts)
+        if photons > _MOST:  # many means lie beyond the table
+            for j in range(n):
+                means[j] = x[j] * photons
+            _find_counts(means[:n], words[:n], normals, integers, floats, pairs, counts)
             for j in range(n):
                 y[j] = min(counts[j] * per_photon, _ONE)
-        if n_few:
-            _sum_few(few[:n_few], means, words, z, fractions, pairs, counts)
-            for i in range(n_few):
-                y[few[i]] = min(counts[i] * per_photon, _ONE)
+            continue
+        n_unsure = _look_up(x, photons, words, table, cells, found, unsure)
+        for j in range(n):
+            y[j] = min(np.float32(found[j]) * per_photon, _ONE)
+        start = image * n_pixels + tile * TILE
+        for i in range(n_unsure):
+            j = unsure[i]
+            waiting_at[n_waiting + i] = start + j
+            waiting_words[n_waiting + i] = words[j]
+            waiting_means[n_waiting + i] = x[j] * photons
+        n_waiting += n_unsure
+        if n_waiting > TILE or unit == last - 1:
+            _find_counts(waiting_means[:n_waiting], waiting_words[:n_waiting], normals, integers, floats, pairs, counts)
+            for i in range(n_waiting):
+                everywhere[waiting_at[i]] = min(counts[i] * per_photon, _ONE)
+            n_waiting = 0
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _look_up(x, photons, words, table, cells, found, unsure):
+    """Counts uint8 of the cells that the means x photons and the words fall into; places and number of the unsure."""
+    for j in range(len(x)):
+        mean = x[j] * photons
+        mean = mean if (mean >= _ZERO) & (mean < _MOST) else _MOST  # what belongs nowhere, too, to the last row
+        row = np.int32(np.sqrt(mean) * _ROWS_PER_ROOT)
+        cells[j] = np.uint32((row << _COLUMN_BITS) | np.int32(words[j] >> _COLUMN_SHIFT))
+    n_unsure = np.uint32(0)
+    for j in range(len(x)):
+        count = table[cells[j]]
+        found[j] = count
+        unsure[n_unsure] = np.uint32(j)
+        n_unsure = np.uint32(n_unsure + np.uint32(count == _UNSURE))
+    return n_unsure
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _find_counts(means, words, normals, integers, floats, pairs, counts):
+    """Poisson quantiles of words, float32 (n,); `normals` is `NORMAL_PAIRS`, those after it are buffers."""
+    few, segments = integers[0], integers[1]
+    z, fractions, few_counts = floats[0], floats[1], floats[2]
+    n = len(means)
+    n_few = np.uint32(0)
+    for j in range(n):
+        few[n_few] = np.uint32(j)
+        n_few = np.uint32(n_few + np.uint32(means[j] < _FEW))
+    if n_few < n:
+        _fill_normals(words, normals, segments, fractions, pairs, z)
+        _expand_quantiles(means, z, counts)
+    if n_few:
+        _sum_few(few[:n_few], means, words, z, fractions, pairs, few_counts)
+        for i in range(n_few):
+            counts[few[i]] = few_counts[i]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
