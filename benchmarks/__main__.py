@@ -49,8 +49,8 @@ def measure(choice: str, folder: Path | None = None) -> Path:
     started, began = time.time(), time.perf_counter()
     rows = []
     for row in module.run(*cases):
-        verdict = VERDICTS[row["met"]]
-        print(f"{name:10s} {row['name']:56s} {row['measured']:>10s} {row['goal']:>10s}  {verdict}", flush=True)
+        verdict = VERDICTS[row["met"]] if row["goal"] else ""
+        print(f"{name:10s} {row['name']:56s} {row['measured']:>10s} {row['goal']:>10s}  {verdict}".rstrip(), flush=True)
         rows.append(row)
     seconds = time.perf_counter() - began
     packages = getattr(module, "PEERS", ())

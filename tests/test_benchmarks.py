@@ -7,6 +7,7 @@ import types
 import numpy as np
 import pytest
 
+from benchmarks import bench_corruptions
 from benchmarks.__main__ import main, measure, names
 from ssrobust_lib import benchmark_results, store
 from ssrobust_lib.benchmark_results import BenchmarkRun, keep_results, latest_results, results_text
@@ -132,3 +133,27 @@ def test_a_benchmark_that_fails_half_way_leaves_nothing(tmp_path, monkeypatch):
 def test_an_unknown_benchmark_is_named_with_the_known_ones(capsys):
     assert main(["speed"]) == 2
     assert f"unknown benchmark speed: expected one of {', '.join(names())}" in capsys.readouterr().err
+
+
+def test_corruptions_take_more_turns_where_a_ratio_is_near_its_goal_and_state_the_spread(monkeypatch):
+    monkeypatch.setattr(bench_corruptions, "_PAUSE_SECONDS", 0)
+    clock = iter(range(10**6))  # every look at the clock is one second later: all ways are equally fast
+    monkeypatch.setattr(bench_corruptions.time, "perf_counter", lambda: float(next(clock)))
+    ways = {bench_corruptions.OURS: len, "near": len, "far": len}
+    taken = bench_corruptions._timed(ways, [0] * 64, {"near": 0.9, "far": 0.1})
+    few, many = bench_corruptions.TURNS, bench_corruptions.TURNS + bench_corruptions.MORE_TURNS
+    assert {who: len(values) for who, values in taken.items()} == {"ours": many, "near": many, "far": few}
+    row = bench_corruptions._row("a", bench_corruptions._ratios(taken, "near"), ">=", 0.9)
+    assert (row["measured"], row["met"], row["spread"], row["turns"]) == ("1.00", True, "1.00 to 1.00", many)
+    assert bench_corruptions._row("a", None, "<=", 2)["met"] is None
+
+
+def test_rows_without_a_goal_are_not_judged(capsys, monkeypatch, tmp_path):
+    versions = dict.fromkeys(bench_corruptions.peers.EVERYONE, "1")
+    rows = bench_corruptions._table({"contrast": {"ours": [0.5, 0.25], "MONAI": [0.5, 0.5]}}, versions)
+    assert [(row["measured"], row["goal"], row["met"]) for row in rows] == [("3/s", "", None), ("2/s", "", None)]
+    module = types.ModuleType("benchmarks.bench_trial")
+    module.run = lambda: rows
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    measure("trial", tmp_path)
+    assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()] == ["3/s", "2/s"]

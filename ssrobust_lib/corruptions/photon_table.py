@@ -5,9 +5,9 @@ count, and the cell holds it; the others hold `UNSURE` and send the pixel to the
 changes no count. It follows the guide tables for the inversion of discrete laws (Chen and Asau 1974, 'On generating
 random variates from an empirical distribution'), with the mean as a second axis.
 
-Rows are stretches of the square root of the mean, which keeps the share of unsure cells nearly the same along the
-table: a row of width d in the mean meets a step of the distribution function in a fraction d of its words, and the
-steps follow each other at a distance of one over the root.
+Rows are stretches of the square root of the mean, as the law's width is: a row then holds a fixed share of a standard
+deviation. Where it is d photons wide, a step of the distribution function passes through a fraction d of its words, and
+through one more cell for each count that is at all likely.
 """
 
 from functools import lru_cache
