@@ -53,8 +53,8 @@ def measure(choice: str, folder: Path | None = None) -> Path:
         print(f"{name:10s} {row['name']:56s} {row['measured']:>10s} {row['goal']:>10s}  {verdict}".rstrip(), flush=True)
         rows.append(row)
     seconds = time.perf_counter() - began
-    packages = getattr(module, "PEERS", ())
-    return keep_results(choice, rows, started=started, seconds=seconds, packages=packages, folder=folder)
+    about = {"packages": getattr(module, "PEERS", ()), "threads": getattr(module, "THREADS", None)}
+    return keep_results(choice, rows, started=started, seconds=seconds, folder=folder, **about)
 
 
 if __name__ == "__main__":

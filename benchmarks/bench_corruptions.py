@@ -23,7 +23,7 @@ from benchmarks import corruption_peers as peers
 
 NAME = "corruptions"
 TURNS, MORE_TURNS = 9, 40
-THREADS = 2
+THREADS = min(2, os.cpu_count() or 1)
 OURS, CHECKED, COPY, WORDS = "ours", "ours, with the look at the range", "copy", "random words"
 _NOISES = ("gaussian_noise", "shot_noise", "impulse_noise")
 _LONG_SECONDS = 0.5
@@ -74,7 +74,7 @@ def _on_the_cpu() -> list[dict[str, Any]]:
     import torch
 
     threads = torch.get_num_threads()
-    torch.set_num_threads(min(THREADS, os.cpu_count() or 1))
+    torch.set_num_threads(THREADS)
     try:
         seconds, versions = _measured()
     finally:

@@ -17,18 +17,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from ssrobust_lib.config import CORRUPTION_NAMES
+from ssrobust_lib.corruptions import IMAGENET_C_STRENGTHS
+
 Peer = Callable[[torch.Tensor], Any]
 
-NAMES = (
-    "gaussian_noise",
-    "shot_noise",
-    "impulse_noise",
-    "contrast",
-    "brightness",
-    "gaussian_blur",
-    "resolution",
-)
-_STD, _PHOTONS, _AMOUNT, _OFFSET, _KEPT_CONTRAST, _SIGMA, _KEPT = 0.18, 12, 0.09, 0.3, 0.2, 3.0, 0.4
+NAMES = CORRUPTION_NAMES
+_AT = {name: strengths[2] for name, strengths in IMAGENET_C_STRENGTHS.items()}  # severity 3
+_STD, _AMOUNT, _OFFSET = _AT["gaussian_noise"], _AT["impulse_noise"], _AT["brightness"]
+_PHOTONS, _SIGMA = round(_AT["shot_noise"] ** -2), round(224 * _AT["gaussian_blur"], 6)
+_KEPT_CONTRAST, _KEPT = round(1 - _AT["contrast"], 6), round(1 - _AT["resolution"], 6)
 _TAPS = 25  # 4 standard deviations of 3 pixels on both sides
 _SEVERITY = 3
 

@@ -158,3 +158,10 @@ def test_rows_without_a_goal_are_not_judged(capsys, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, module.__name__, module)
     measure("trial", tmp_path)
     assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()] == ["3/s", "2/s"]
+
+
+def test_threads_that_a_benchmark_sets_itself_are_those_on_record(tmp_path):
+    for threads, words in ((1, "1 thread)"), (3, "3 threads)")):
+        folder = tmp_path / str(threads)
+        assert json.loads(keep(folder, threads=threads).read_text())["machine"]["threads"] == threads
+        assert words in results_text(folder)

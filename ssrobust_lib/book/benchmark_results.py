@@ -83,6 +83,7 @@ def keep_results(
     started: float,
     seconds: float,
     packages: Sequence[str] = (),
+    threads: int | None = None,
     folder: Path | None = None,
 ) -> Path:
     """Write the rows of one run, with what they were measured on.
@@ -94,6 +95,7 @@ def keep_results(
     started : seconds since 1970.
     seconds : wall time of the run.
     packages : distributions whose versions matter beside `ALWAYS`, such as the peers'.
+    threads : on which the benchmark ran, where it sets them itself; torch's if None.
     folder : `results_folder` if None.
 
     Returns
@@ -111,7 +113,7 @@ def keep_results(
             started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
             seconds=round(seconds, 1),
             commit=store.provenance()["commit"],
-            machine=machine(),
+            machine=machine(threads),
             versions={package: _version(package) for package in dict.fromkeys((*ALWAYS, *packages))},
             rows=tuple(Row(**{key: _native(value) for key, value in row.items()}) for row in rows),
         )
@@ -138,7 +140,7 @@ def _native(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def machine() -> dict[str, str | int]:
+def machine(threads: int | None = None) -> dict[str, str | int]:
     """System, processor, cores, threads and GPU that a benchmark ran on."""
     import torch
 
@@ -146,7 +148,7 @@ def machine() -> dict[str, str | int]:
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "cores": os.cpu_count() or 1,
-        "threads": torch.get_num_threads(),
+        "threads": threads or torch.get_num_threads(),
     }
     if torch.cuda.is_available():
         about["gpu"] = torch.cuda.get_device_name()
@@ -227,10 +229,11 @@ def _about(run: BenchmarkRun) -> str:
     processor = _plain(str(where["processor"]))
     gpu = f", {where['gpu']}" if "gpu" in where else ""
     versions = ", ".join(f"{name} {number}" for name, number in run.versions.items())
+    threads = f"{where['threads']} thread{'' if where['threads'] == 1 else 's'}"
     known = "" if run.commit == "unknown" else f" Commit `{run.commit}`."
     return (
         f"Run on {run.started[:10]} at {run.started[11:16]} UTC in {run.seconds:.0f} s, on {processor} "
-        f"({where['cores']} cores, {where['threads']} threads{gpu}). {_plain(versions)}.{known}"
+        f"({where['cores']} cores, {threads}{gpu}). {_plain(versions)}.{known}"
     )
 
 

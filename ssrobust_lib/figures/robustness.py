@@ -104,7 +104,7 @@ def drop_table(scores: pd.DataFrame, caption: str, *, dataset: str, metric: str)
         for name in order_corruptions(rows["corruption"])
     ]
     note = (
-        f"{metric_title(metric)}: mean over five severities. {_spread_words(rows)} Below it the "
+        f"{metric_title(metric)}: mean over the severities. {_spread_words(rows)} Below it the "
         "drop from clean images: an arm that drops less may still be the worse one."
     )
     return html_table(
