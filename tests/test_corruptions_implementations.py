@@ -22,7 +22,7 @@ from ssrobust_lib.corruptions.sharpness import (
     resolution,
     resolution_matrix,
 )
-from ssrobust_lib.corruptions.streams import random_words
+from ssrobust_lib.corruptions.streams import normal_values, random_words
 from ssrobust_lib.corruptions.units import kept_pixels
 from ssrobust_lib.registry import UnknownNameError
 
@@ -68,6 +68,17 @@ class TestCompiled:
         keys = torch.from_numpy(some_keys(3))
         found = compiled_kernels().draw_words(keys, 3000)
         assert np.array_equal(found.astype(np.int64), random_words(keys, 3000).numpy())
+
+    def test_its_normal_numbers_are_those_of_the_streams(self):
+        keys = torch.from_numpy(some_keys(3))
+        found = compiled_kernels().draw_normals(keys, 3000)
+        assert np.array_equal(found, normal_values(random_words(keys, 3000)).numpy())
+
+    def test_kept_functions_know_todays_constants(self):
+        noise, sums = compiled_kernels().compiled_noise, compiled_kernels().compiled_sums
+        say = "a constant that Numba has compiled in has changed: write {} there, so that kept functions are made anew"
+        assert noise.digest_of_constants() == noise.CONSTANTS_SEEN, say.format(noise.digest_of_constants())
+        assert sums.FIXED_POINT == sums.FIXED_POINT_SEEN, say.format(sums.FIXED_POINT)
 
     @pytest.mark.parametrize("name", NAMES)
     @pytest.mark.parametrize("threads", [2, 3, 7])

@@ -38,6 +38,14 @@ def draw_words(keys: torch.Tensor, n_pixels: int) -> np.ndarray:
     return out
 
 
+def draw_normals(keys: torch.Tensor, n_pixels: int) -> np.ndarray:
+    """One standard-normal number per pixel, float32 (B, n_pixels): `streams.normal_values` of its word, compiled."""
+    out = np.empty((len(keys), n_pixels), np.float32)
+    table = compiled_noise.NORMAL_PAIRS
+    _over_tiles(lambda first, last: compiled_noise.draw_normals(keys.numpy(), table, first, last, out), out.shape)
+    return out
+
+
 def _gaussian_noise(images: torch.Tensor, strength: float, keys: torch.Tensor) -> torch.Tensor:
     return _noise(compiled_noise.add_gaussian, images, keys, compiled_noise.NORMAL_PAIRS, np.float32(strength))
 

@@ -8,6 +8,8 @@ the compiler to use vector instructions. The look-up in the normal table is a lo
 which keeps it scalar: vector gathers are slow on many processors.
 """
 
+from hashlib import sha256
+
 import numpy as np
 from numba import njit
 
@@ -17,8 +19,9 @@ from ssrobust_lib.corruptions.streams import BLOCK, COUNTERS, KEY_STEPS, MULTIPL
 
 TILE = 4 * BLOCK  # pixels
 
-# Numba keeps compiled functions until this file changes, with the constants that it has seen: save this file anew after
-# a change of those in `streams`, `noise` or `photon_table`
+# Numba keeps compiled functions until this file changes, with the constants of other files that it has seen. So their
+# digest (`digest_of_constants`) stands here: where one of them changes, a test asks for this line to change as well.
+CONSTANTS_SEEN = "394bb09bfb9db1d8"
 _LOW_32 = np.uint64(0xFFFFFFFF)
 _SHIFT_32 = np.uint64(32)
 _M0, _M1 = (np.uint64(value) for value in MULTIPLIERS)
@@ -39,6 +42,16 @@ _MOST, _ROWS_PER_ROOT = np.float32(MOST_PHOTONS), np.float32(ROWS_PER_ROOT)
 _COLUMN_BITS, _COLUMN_SHIFT = np.int32(COLUMN_BITS), np.uint32(32 - COLUMN_BITS)
 _UNSURE = np.uint8(UNSURE)
 _SHARES = np.array([1 / max(k, 1) for k in range(HIGHEST_COUNT + 1)], np.float32)
+
+
+def digest_of_constants() -> str:
+    """Digest of the numbers that other files have put into the functions below."""
+    given = (
+        *EXPONENTIAL, FEW_PHOTONS, HIGHEST_COUNT, COLUMN_BITS, MOST_PHOTONS, ROWS_PER_ROOT, UNSURE,
+        BLOCK, COUNTERS, *KEY_STEPS, *MULTIPLIERS, SEGMENT_BITS,
+    )  # fmt: skip
+    return sha256(repr(given).encode()).hexdigest()[:16]
+
 
 # start and slope of a segment side by side, read with one load
 NORMAL_PAIRS = np.stack(normal_table(), axis=1).copy().view(np.uint64).ravel()
@@ -105,6 +118,22 @@ def draw_words(keys, first, last, out):
         _fill_words(keys[image], tile, len(row), words)
         for j in range(len(row)):
             row[j] = words[j]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def draw_normals(keys, table, first, last, out):
+    """One standard-normal number per pixel, float32 (B, P): what a noise needs at least where it is normal."""
+    words = np.empty(TILE, np.uint32)
+    segments = np.empty(TILE, np.uint32)
+    fractions = np.empty(TILE, np.float32)
+    pairs = np.empty(TILE, np.uint64)
+    n_pixels = out.shape[1]
+    n_tiles = (n_pixels + TILE - 1) // TILE
+    for unit in range(first, last):
+        image, tile = unit // n_tiles, unit % n_tiles
+        row = out[image, tile * TILE : min((tile + 1) * TILE, n_pixels)]
+        _fill_words(keys[image], tile, len(row), words)
+        _fill_normals(words[: len(row)], table, segments, fractions, pairs, row)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -9,6 +9,7 @@ from numba import njit
 
 from ssrobust_lib.corruptions.photometry import FIXED_POINT
 
+FIXED_POINT_SEEN = 2.0**24  # see `compiled_noise.CONSTANTS_SEEN`
 _FIXED = np.float32(FIXED_POINT)
 _ZERO, _ONE = np.float32(0), np.float32(1)
 
