@@ -7,12 +7,8 @@ import torch
 from toy_evaluations import NORMALISE, SEED, STRUCTURES, MeanLogit, Thresholds, at, ct_cache, xray_cache
 
 from ssrobust_lib.corruptions import CORRUPTIONS, corrupt, sample_keys
-from ssrobust_lib.evaluation.engine import (
-    classification_score,
-    evaluate_classification,
-    evaluate_segmentation,
-    segmentation_score,
-)
+from ssrobust_lib.evaluation.calibration_scores import classification_score, segmentation_score
+from ssrobust_lib.evaluation.engine import evaluate_classification, evaluate_segmentation
 from ssrobust_lib.evaluation.inference import Condition, Runner, corrupted_images, predict_masks, predict_probabilities
 from ssrobust_lib.evaluation.metrics import accuracy
 from ssrobust_lib.evaluation.predictions import CLASSIFICATION_COLUMNS, SEGMENTATION_COLUMNS

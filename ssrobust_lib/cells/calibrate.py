@@ -17,7 +17,7 @@ from ssrobust_lib import store
 from ssrobust_lib.cells import trained
 from ssrobust_lib.config import AA_ARM, REFERENCE_ARM
 from ssrobust_lib.devices import set_threads
-from ssrobust_lib.evaluation.engine import classification_score, segmentation_score
+from ssrobust_lib.evaluation.calibration_scores import classification_score, segmentation_score
 from ssrobust_lib.progress import progress
 from ssrobust_lib.seeds import rng
 from ssrobust_lib.severities.calibration import CALIBRATION, Calibration, calibrate, measure_given, reference_score

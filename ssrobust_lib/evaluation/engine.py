@@ -2,7 +2,7 @@
 
 Enters: networks of all arms and seeds, an image cache, the rows of it to score. Leaves: long tables with one row per
 network, severity and image (classification) or per network, severity, scan and structure (segmentation), see
-`ssrobust_lib.evaluation.predictions`; and for the calibration one score per network.
+`ssrobust_lib.evaluation.predictions`.
 
 An image is read once, corrupted once for each severity, and shown to all networks. Images stream through in batches,
 scans one by one with their voxels counted on the way, and the pages of the cache are given back, so memory does not
@@ -29,18 +29,15 @@ from ssrobust_lib.evaluation.inference import (
     Runner,
     batches,
     corrupt_images,
-    corrupted_images,
     network_input,
     release_pages,
     stored_images,
 )
-from ssrobust_lib.evaluation.metrics import accuracy, dice
 from ssrobust_lib.evaluation.precision import Precision, classes_of, labels_of, measured_runner
 from ssrobust_lib.evaluation.predictions import classification_table, segmentation_table
 from ssrobust_lib.evaluation.scan_scores import feature_change, read_scan, scans_of, score_scan
 from ssrobust_lib.evaluation.surface_distances import SurfaceSettings
 from ssrobust_lib.evaluation.voxel_counts import Structures, check_structures
-from ssrobust_lib.severities.calibration import CALIBRATION
 
 LARGEST_CHANGE = 0.001  # share of decisions that bfloat16 may change
 
@@ -147,7 +144,7 @@ def evaluate_classification(
                 if severity in todo and images is not None:
                     seen = corrupt_images(images, of_image, condition, by_slice=False, device=runner.device)
                     inputs = network_input(seen, normalise)
-                    found = _score_batch(runner, networks, inputs, part, condition, clean_features, keep_features)
+                    found = score_batch(runner, networks, inputs, part, condition, clean_features, keep_features)
                     pieces[f"{severity}/{part.start}"] = found
                 report(part.stop - part.start)
             release_pages(cache)
@@ -221,7 +218,7 @@ def evaluate_segmentation(
         networks, cache, positions, normalise, list(conditions.values()), classes_of,
         device=device, asked=precision, bound=largest_change, by_slice=True,
     )  # fmt: skip
-    counting = _counting_device(runner)
+    counting = counting_device(runner)
     report = _counted(progress, len(positions) * len(strengths))
     pieces = {} if pieces is None else pieces
     scans = list(scans_of(cache.rows.iloc[positions]))
@@ -255,90 +252,7 @@ def evaluate_segmentation(
     return Evaluated(table, runner.device, chosen, seconds)
 
 
-def classification_score(
-    networks: Networks,
-    cache: ImageCache,
-    rows: Positions,
-    normalise: tuple[float, float],
-    *,
-    corruption: str,
-    strength: float,
-    study_seed: int,
-    batch_size: int = 64,
-    device: str | torch.device = "cpu",
-    precision: str = "float32",
-) -> dict[tuple[str, int], float]:
-    """Accuracy of each network at one strength, under the same random keys at every strength: for calibration.
-
-    Parameters and errors as in `evaluate_classification`; an image without a label raises ValueError.
-
-    Returns
-    -------
-    {(init, seed): accuracy}
-    """
-    positions = checked_positions(rows, cache)
-    labels = cache.rows["label"].iloc[positions]
-    if labels.isna().any():
-        raise ValueError(f"{int(labels.isna().sum())} of {len(labels)} images have no label: score labelled ones only")
-    condition = Condition(corruption, strength, CALIBRATION, study_seed)
-    runner, parts = Runner(device, precision), []
-    with runner.ready(networks):
-        for part in batches(len(positions), batch_size):
-            images = corrupted_images(cache, positions[part], condition, by_slice=False, device=runner.device)
-            inputs = network_input(images, normalise)
-            parts.append(_score_batch(runner, networks, inputs, part, condition, None, None)["scores"])
-            release_pages(cache)
-    scores = np.concatenate(parts, axis=1)  # (networks, n)
-    truth = labels.to_numpy(dtype=int)
-    return {name: accuracy(truth, values) for name, values in zip(networks, scores, strict=True)}
-
-
-def segmentation_score(
-    networks: Networks,
-    cache: ImageCache,
-    rows: Positions,
-    normalise: tuple[float, float],
-    *,
-    structures: Structures,
-    corruption: str,
-    strength: float,
-    study_seed: int,
-    batch_size: int = 16,
-    device: str | torch.device = "cpu",
-    precision: str = "float32",
-) -> dict[tuple[str, int], float]:
-    """Mean Dice of each network at one strength, under the same random keys at every strength: for calibration.
-
-    The mean over scans of the mean over the structures that a scan's label has. Parameters and errors as in
-    `evaluate_segmentation`; a set without any labelled structure raises ValueError.
-
-    Returns
-    -------
-    {(init, seed): mean Dice}
-    """
-    positions = checked_positions(rows, cache)
-    condition = Condition(corruption, strength, CALIBRATION, study_seed)
-    check_structures(structures)
-    runner = Runner(device, precision)
-    counting = _counting_device(runner)
-    counts = []
-    with runner.ready(networks):
-        for places in scans_of(cache.rows.iloc[positions]):
-            scan = read_scan(cache, positions, places, structures, counting)
-            found = score_scan(runner, networks, scan, normalise, condition, batch_size=batch_size, counting=counting)
-            counts.append(found["voxels"])
-            release_pages(cache)
-    voxels = np.stack(counts, axis=1)  # (networks, scans, structures, counts)
-    present = voxels[0, :, :, 0] > 0  # (scans, structures)
-    if not present.any():
-        raise ValueError(f"no scan has a label of {', '.join(structures)}: choose labelled scans for the score")
-    values = np.where(present, dice(voxels[..., 0], voxels[..., 1], voxels[..., 2]), 0.0).sum(axis=2)
-    labelled = present.any(axis=1)
-    means = (values[:, labelled] / present.sum(axis=1)[labelled]).mean(axis=1)
-    return {name: float(mean) for name, mean in zip(networks, means, strict=True)}
-
-
-def _score_batch(
+def score_batch(
     runner: Runner,
     networks: Networks,
     inputs: torch.Tensor,
@@ -362,7 +276,7 @@ def _score_batch(
     return {"scores": scores, "features": moved}
 
 
-def _counting_device(runner: Runner) -> torch.device:
+def counting_device(runner: Runner) -> torch.device:
     """Where voxels are counted: Apple's GPU has no float64, which exact sums need."""
     return torch.device("cpu") if runner.device.type == "mps" else runner.device
 
