@@ -4,9 +4,9 @@ Enters: differences between two arms, one value per unit (a patient, a scan), by
 and intervals. The paper gives no interval; these stand beside its tests (sections 3.2 to 3.4).
 
 Percentiles of replicates over units hold for *these networks* on other patients. They are too narrow for a handful of
-units (`make bench ONLY=statistics` measures by how much); BCa corrects bias and skew, not that. Replicates that redraw the
-seeds too are about *the method*; with three or five seeds they are too narrow: few distinct sets of seeds can be drawn,
-and none of them spreads further than the seeds that there are.
+units (`make bench ONLY=statistics` measures by how much); BCa corrects bias and skew, not that. Replicates that redraw
+the seeds too are about *the method*; with three or five seeds they are too narrow: few distinct sets of seeds can be
+drawn, and none of them spreads further than the seeds that there are.
 """
 
 import numpy as np

@@ -7,7 +7,7 @@ What is compared is in `pairing`. On another centre's set a gap compares two gro
 there less those at home.
 
 Two estimands. *These networks* on other patients: `ci_low` to `note`; unit scores are averaged over the seeds that both
-arms have, then tested by unit; the paper's question. *The method*, on other patients and with other seeds: `method_...`,
+arms have, then tested by unit; the paper's question. *The method* on other patients, with other seeds: `method_...`,
 `equivalence_p`, `detectable`; seeds and units crossed (`crossed`); what readers take from the paper, and the primary
 one here. A test of the first kind answers the second question wrongly: how often it calls two equal methods different
 is simulated (`make bench ONLY=statistics`) and shown by the A/A arm (normal training again, other initial weights).

@@ -55,7 +55,7 @@ def _shared(arms: npt.NDArray, seeds: npt.NDArray, similarity: FloatArray) -> tu
 
 
 def _spread_between_networks(arms: npt.NDArray, seeds: npt.NDArray, effects: FloatArray, noise: float = 0.0) -> float:
-    """Standard deviation of network effects given the seed: half the mean squared difference of two arms, less noise."""
+    """Standard deviation of network effects given the seed, from differences of two arms; `noise` is a variance."""
     squares = [
         (effects[i] - effects[j]) ** 2 / 2
         for i in range(effects.size)
@@ -79,9 +79,10 @@ def xray_components(rows: pd.DataFrame) -> XrayModel:
     skill, shift = (means[0] - means[1]) / 2, (means[0] + means[1]) / 2
     patient, arm, seed = _shared(arms, seeds, np.mean([np.corrcoef(values) for values in classes], axis=0))
     noise = max(1 - patient - seed, 0.0) * (1 / positive.sum() + 1 / (~positive).sum()) / 4
-    between = (_spread_between_networks(arms, seeds, effects, noise) for effects in (skill, shift))
+    of_skill, of_shift = (_spread_between_networks(arms, seeds, effects, noise) for effects in (skill, shift))
     return XrayModel(
-        float(positive.mean()), float(skill.mean()), float(shift.mean()), *between, patient, arm, seed
+        prevalence=float(positive.mean()), delta=float(skill.mean()), threshold=float(shift.mean()),
+        skill=of_skill, shift=of_shift, patient=patient, arm=arm, seed=seed,
     )  # fmt: skip
 
 
