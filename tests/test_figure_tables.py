@@ -73,7 +73,10 @@ def compared():
     columns = ["arm", "scope", "condition", "mean_arm", "mean_reference", "difference", "p", "p_holm", "note"]
     frame = pd.DataFrame(rows, columns=columns).assign(**constants)
     frame["ci_low"], frame["ci_high"] = frame["difference"] - 0.02, frame["difference"] + 0.02
-    return frame.assign(ci_low_seeds=frame["difference"] - 0.3, ci_high_seeds=frame["difference"] + 0.3)
+    frame["method_ci_low"], frame["method_ci_high"] = frame["difference"] - 0.3, frame["difference"] + 0.3
+    method = {"method_test": "Obuchowski-Rockette", "method_statistic": 1.5, "method_df": 2.1, "method_note": ""}
+    method |= {"method_p": frame["p"] * 2, "method_p_holm": frame["p_holm"] / 2, "detectable": 0.04}
+    return frame.assign(**method, equivalence_p=0.2)
 
 
 def test_comparison_table_says_n_interval_unit_and_both_p(compared):

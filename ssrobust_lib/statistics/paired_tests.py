@@ -66,17 +66,6 @@ def midranks(values: FloatArray) -> FloatArray:
     return (last - (counts - 1) / 2)[group]
 
 
-def mean_difference(arm: npt.ArrayLike, reference: npt.ArrayLike) -> float:
-    """Mean of `arm - reference` over paired units; both (n,), in the metric's unit."""
-    arm_values, reference_values = finite_array(arm, "arm", 1), finite_array(reference, "reference", 1)
-    if arm_values.shape != reference_values.shape or arm_values.size == 0:
-        raise ValueError(
-            f"expected two equally long, non-empty arrays of paired units, got {arm_values.size} and "
-            f"{reference_values.size}"
-        )
-    return float(np.mean(arm_values - reference_values))
-
-
 def smallest_signed_rank_p(n: int) -> float:
     """Smallest two-sided exact p-value of the signed-rank test with `n` non-zero differences: 2 / 2**n, at most 1.
 
