@@ -48,9 +48,18 @@ def test_rounding_errors_make_neither_ties_nor_differences():
 def test_above_fifty_units_the_normal_approximation():
     from scipy.stats import wilcoxon
 
-    differences = np.random.default_rng(3).normal(0.1, 1, 80)
-    result = signed_rank(differences)
-    assert result.p == pytest.approx(wilcoxon(differences, method="asymptotic").pvalue) and "normal" in result.test
+    smooth = np.random.default_rng(3).normal(0.1, 1, 80)
+    for differences in (smooth, np.round(4 * smooth), np.r_[smooth, -smooth]):
+        result = signed_rank(differences)
+        assert result.p == pytest.approx(wilcoxon(differences, method="asymptotic").pvalue) and "normal" in result.test
+
+
+def test_up_to_fifty_units_the_exact_distribution():
+    from scipy.stats import wilcoxon
+
+    for n in (5, 12, 49):
+        differences = np.random.default_rng(n).normal(0.2, 1, n)
+        assert signed_rank(differences).p == pytest.approx(wilcoxon(differences, method="exact").pvalue)
 
 
 @pytest.mark.parametrize(
