@@ -22,7 +22,14 @@ import numpy as np
 import pandas as pd
 
 from ssrobust_lib.config import AA_ARM, REFERENCE_ARM
-from ssrobust_lib.evaluation.unit_scores import ALTERNATIVE_STRUCTURES, CLEAN, UnitScores, home_sets, unit_scores
+from ssrobust_lib.evaluation.unit_scores import (
+    ALTERNATIVE_STRUCTURES,
+    CLEAN,
+    COMPARED_SCOPES,
+    UnitScores,
+    home_sets,
+    unit_scores,
+)
 from ssrobust_lib.registry import unknown_name
 from ssrobust_lib.seeds import rng
 from ssrobust_lib.statistics.auroc import delong
@@ -152,7 +159,7 @@ def _pairs_of(scores: UnitScores, role: str, arms: Sequence[str], reference: str
     for arm in arms:
         clean = None
         for scope, condition, severity, positions in _conditions_by_scope(scores):
-            if scores.metric == "missed" and scope not in ("clean", "corruption"):
+            if scope not in COMPARED_SCOPES.get(scores.metric, (scope,)):
                 continue
             pair = _pair(scores, role, (scope, condition, severity), _condition_mean(scores, positions), arm, reference)
             if scope == "clean":
