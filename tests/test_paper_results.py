@@ -78,7 +78,7 @@ def test_broken_files_are_refused(tmp_path, results):
         (text + text[text.rindex("- id:") :], "occurs twice"),
         ("a: mapping", "expected a list"),
         (text.replace("select: {", "select: {{", 1), "expected YAML"),
-        (text.replace("untested:", "not_tested:", 1), "claim smaller-sets-perform-worse: .*not_tested"),
+        (text.replace("  untested:", "  not_tested:", 1), "claim smaller-sets-perform-worse: .*not_tested"),
         (text.replace("anchor: table-1-pneumonia", "anchor: '#table-1'", 1), "figures.0.anchor"),
     ):
         (tmp_path / "claims.yaml").write_text(broken, encoding="utf-8")
