@@ -8,6 +8,7 @@ import pandas as pd
 from ssrobust_lib.book.benchmark_results import results_text
 from ssrobust_lib.book.build import PAGE_NOTE, SPLITS_FILE, build_book
 from ssrobust_lib.book.pages import reports
+from ssrobust_lib.book.readings_paper import chapter_text
 from ssrobust_lib.book.texts import banner, page_note, run_table
 from ssrobust_lib.config import PROJECT
 from ssrobust_lib.explorer.page import explorer_text
@@ -80,6 +81,7 @@ def generated_texts(study: "Study") -> dict[str, str]:
         "split_columns.md": columns_text() + "\n",
         "run_table.md": _run(study),
         "explorer.md": explorer_text(study),
+        "paper_numbers.md": chapter_text(),
         "benchmarks.md": results_text(),
     }
 
