@@ -1,38 +1,33 @@
-"""Verdicts by the stated rules, one comparison and several, and the table of claims."""
+"""The rules for one comparison, for both estimands, and claims that cannot be judged."""
 
 import numpy as np
-import pandas as pd
 import pytest
-from prediction_tables import ARMS, classification, segmentation
+from comparison_rows import single_row
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ssrobust_lib.registry import UnknownNameError
-from ssrobust_lib.statistics.claims import (
-    CLAIM_COLUMNS,
-    VERDICTS,
-    Claim,
-    Part,
-    claim_parts,
-    claim_table,
-    judge,
-    margin_of,
-)
-from ssrobust_lib.statistics.comparisons import compare_all
-from ssrobust_lib.statistics.paper import paper_claims
+from ssrobust_lib.statistics.claims import DEFAULT_MARGINS, ESTIMANDS, VERDICTS, Claim, Part, judge, margin_of
 
 MARGINS = {"accuracy": 0.03, "auroc": 0.03, "dice": 0.02, "missed": 0.05}
-
-
-def row(low, high, p, *, difference=None, seeds=(np.nan, np.nan), **more):
-    middle = (low + high) / 2 if difference is None else difference
-    base = {"difference": middle, "ci_low": low, "ci_high": high, "p_holm": p, "mean_arm": 0.5, "mean_reference": 0.5}
-    return base | {"ci_low_seeds": seeds[0], "ci_high_seeds": seeds[1]} | more
+FIGURE = {"name": "Table 1", "page": "notebooks/04_clean_eval", "anchor": "table-1-pneumonia"}
+SIZES = st.floats(-0.2, 0.2, allow_nan=False)
 
 
 def part(rule="higher", **more):
     return Part(rule=rule, select={"metric": "dice"}, rows=1, **more)
 
 
+@st.composite
+def rows(draw):
+    low, high = sorted((draw(SIZES), draw(SIZES)))
+    method_low, method_high = sorted((draw(SIZES), draw(SIZES)))
+    p, method_p, equivalence_p = (draw(st.floats(0, 1)) for _ in range(3))
+    return single_row(low, high, p, method=(method_low, method_high, method_p), equivalence_p=equivalence_p)
+
+
+@pytest.mark.parametrize("estimand", ESTIMANDS)
 @pytest.mark.parametrize(
     ("rule", "low", "high", "p", "verdict"),
     [
@@ -45,8 +40,6 @@ def part(rule="higher", **more):
         ("lower", -0.05, -0.01, 0.01, "holds"),
         ("lower", -0.01, 0.05, 0.60, "does not hold"),
         ("lower", -0.05, 0.01, 0.20, "undecided"),
-        ("similar", -0.01, 0.01, 0.50, "holds"),
-        ("similar", 0.001, 0.015, 0.001, "holds"),
         ("similar", -0.01, 0.03, 0.50, "undecided"),
         ("similar", 0.03, 0.05, 0.001, "does not hold"),
         ("similar", -0.05, -0.03, 0.001, "does not hold"),
@@ -54,35 +47,86 @@ def part(rule="higher", **more):
         ("higher", np.nan, np.nan, np.nan, "undecided"),
     ],
 )
-def test_rules_for_one_comparison(rule, low, high, p, verdict):
-    assert judge(row(low, high, p), part(rule), margin=0.02) == verdict
+def test_rules_for_one_comparison(rule, low, high, p, verdict, estimand):
+    assert judge(single_row(low, high, p), part(rule), 0.02, estimand) == verdict
 
 
-def test_lower_mirrors_higher():
-    generator = np.random.default_rng(0)
-    for _ in range(200):
-        low, high = np.sort(generator.normal(0, 0.03, 2))
-        p = generator.random() / 5
-        mirrored = judge(row(-high, -low, p), part("lower"), 0.02)
-        assert judge(row(low, high, p), part("higher"), 0.02) == mirrored
+def test_the_verdict_reads_the_columns_of_its_estimand():
+    row = single_row(0.01, 0.05, 0.01, method=(-0.03, 0.09, 0.4))
+    assert judge(row, part(), 0.02, "networks") == "holds"
+    assert judge(row, part(), 0.02) == judge(row, part(), 0.02, "method") == "undecided"
+    with pytest.raises(UnknownNameError, match="method, networks"):
+        judge(row, part(), 0.02, "units")
 
 
-def test_level_needs_both_arms_near_the_value():
-    near = part("level", value=0.1, tolerance=0.05)
-    assert judge(row(0, 0, 1, mean_arm=0.12, mean_reference=0.06), near, np.nan) == "holds"
-    assert judge(row(0, 0, 1, mean_arm=0.12, mean_reference=0.30), near, np.nan) == "does not hold"
-    assert judge(row(0, 0, 1, mean_arm=np.nan), near, np.nan) == "undecided"
+@pytest.mark.parametrize("rule", ["higher", "lower", "similar", "level", "above", "at most"])
+def test_one_seed_decides_nothing_about_the_method(rule):
+    values = {"level": {"value": 0.5, "tolerance": 0.1}, "above": {"value": 0.4}, "at most": {"value": 0.6}}
+    sign = -1 if rule == "lower" else 1
+    one = single_row(0.01, 0.05, 0.001, n_seeds=1, equivalence_p=0.001, difference=sign * 0.03)
+    assert judge(one, part(rule, **values.get(rule, {})), 0.06) == "undecided"
+    assert judge(one, part(rule, **values.get(rule, {})), 0.06, "networks") == "holds"
 
 
-def test_interval_over_seeds_on_request():
-    wide = row(-0.01, 0.01, 0.9, seeds=(-0.03, 0.04))
+def test_similar_is_a_test_of_equivalence_for_the_method_and_an_interval_for_these_networks():
+    narrow = single_row(-0.01, 0.01, 0.5, equivalence_p=0.2)
+    assert judge(narrow, part("similar"), 0.02) == "undecided"
+    assert judge(narrow, part("similar"), 0.02, "networks") == "holds"
+    wide = single_row(-0.03, 0.03, 0.5, equivalence_p=0.01)
     assert judge(wide, part("similar"), 0.02) == "holds"
-    assert judge(wide, part("similar"), 0.02, "seeds") == "undecided"
-    assert judge(row(-0.01, 0.01, 0.9), part("similar"), 0.02, "seeds") == "holds"  # one seed: none over seeds
+    assert judge(wide, part("similar"), 0.02, "networks") == "undecided"
+    assert judge(wide, part("similar", alpha=0.001), 0.02) == "undecided"
+
+
+@given(rows(), st.floats(0.001, 0.1), st.sampled_from(sorted(ESTIMANDS)))
+def test_lower_mirrors_higher(row, margin, estimand):
+    mirrored = row | {"difference": -row["difference"]}
+    for low, high in ((e.low, e.high) for e in ESTIMANDS.values()):
+        mirrored |= {low: -row[high], high: -row[low]}
+    assert judge(mirrored, part("lower"), margin, estimand) == judge(row, part("higher"), margin, estimand)
+    assert judge(mirrored, part("similar"), margin, estimand) == judge(row, part("similar"), margin, estimand)
+
+
+@given(rows(), st.floats(0.001, 0.1), st.floats(0.001, 0.1), st.sampled_from(["higher", "similar"]))
+def test_a_wider_margin_never_turns_a_verdict_around(row, margin, more, rule):
+    """A claim of a gain can only come to fail, one of similarity only to hold: the margin is what is ruled out."""
+    order = {"higher": ("holds", "undecided", "does not hold"), "similar": ("does not hold", "undecided", "holds")}
+    for estimand in ESTIMANDS:
+        before, after = (judge(row, part(rule), m, estimand) for m in (margin, margin + more))
+        assert order[rule].index(before) <= order[rule].index(after)
+
+
+@given(rows(), st.floats(0.001, 0.1), st.sampled_from(["higher", "lower", "similar"]))
+def test_every_row_gets_one_of_the_verdicts_and_missing_numbers_none_that_is_decided(row, margin, rule):
+    for estimand, of in ESTIMANDS.items():
+        assert judge(row, part(rule), margin, estimand) in VERDICTS[:3]
+        empty = row | {of.low: np.nan, of.high: np.nan, of.p: np.nan, "equivalence_p": np.nan}
+        assert judge(empty, part(rule), margin, estimand) == "undecided"
+
+
+@given(rows(), st.floats(0.001, 0.1))
+def test_better_and_worse_never_hold_both(row, margin):
+    for estimand in ESTIMANDS:
+        verdicts = [judge(row, part(rule), margin, estimand) for rule in ("higher", "lower")]
+        assert verdicts != ["holds", "holds"]
+
+
+def test_rules_about_means():
+    def row(arm, reference):
+        return single_row(0, 0, 1, mean_arm=arm, mean_reference=reference)
+
+    near = part("level", value=0.1, tolerance=0.05)
+    assert judge(row(0.12, 0.06), near, np.nan) == "holds"
+    assert judge(row(0.12, 0.30), near, np.nan) == "does not hold"
+    assert judge(row(np.nan, 0.1), near, np.nan) == "undecided"
+    above = part("above", value=0.49)
+    assert [judge(row(*pair), above, np.nan) for pair in ((0.5, 0.6), (0.5, 0.49))] == ["holds", "does not hold"]
+    most = part("at most", value=0.01)
+    assert [judge(row(*pair), most, np.nan) for pair in ((0.01, 0.6), (0.02, 0.0))] == ["holds", "does not hold"]
 
 
 def test_alpha_belongs_to_the_part():
-    assert judge(row(0.01, 0.05, 0.01), part(alpha=0.001), 0.02) == "undecided"
+    assert judge(single_row(0.01, 0.05, 0.01), part(alpha=0.001), 0.02) == "undecided"
 
 
 def test_margins():
@@ -90,125 +134,10 @@ def test_margins():
     elsewhere = MARGINS | {"external dice": 0.05}
     assert margin_of("dice", elsewhere) == 0.02 and margin_of("dice", elsewhere, "external") == 0.05
     assert margin_of("accuracy", elsewhere, "external") == 0.03
-    with pytest.raises(UnknownNameError, match="accuracy, auroc, dice, missed"):
+    for name, margin in DEFAULT_MARGINS.items():
+        assert margin_of(name, MARGINS) == margin and margin_of(name, MARGINS | {name: 0.3}) == 0.3
+    with pytest.raises(UnknownNameError, match="accuracy, auroc, dice"):
         margin_of("hd95", MARGINS)
-
-
-@pytest.fixture(scope="module")
-def comparisons():
-    rows = [
-        classification(n=150, gain=0.8),
-        segmentation(gain=0.005, corrupted_gain=0.08),
-        segmentation(gain=0.2, corruptions=(), name="kits19", structures=("kidney",), random=6),
-    ]
-    return compare_all(rows, arms=ARMS, seed=1, n_bootstrap=500)
-
-
-@pytest.fixture(scope="module")
-def judged(comparisons):
-    return claim_table(comparisons, paper_claims(), MARGINS).set_index(["claim", "arm"])
-
-
-def test_every_claim_stands_for_every_arm(comparisons, judged):
-    assert tuple(judged.reset_index().columns) == CLAIM_COLUMNS
-    assert len(judged) == 2 * len(paper_claims()) and judged.index.is_unique
-    assert set(judged["verdict"]) <= set(VERDICTS)
-
-
-def test_a_complete_run_tests_every_claim_that_has_parts(comparisons):
-    for claim in paper_claims():
-        found = claim_parts(comparisons, [claim], MARGINS)
-        counts = found.groupby(["arm", "part"]).size()
-        for arm in ("jigsaw", "scratch_aa"):
-            for number, expected in enumerate(claim.parts):
-                assert counts[arm, number] == expected.rows, claim.id
-
-
-def test_known_effects_give_known_verdicts(judged):
-    expected = {
-        "superior-robustness-and-generalizability": "holds",
-        "classification-robust-to-all-corruptions": "holds",
-        "segmentation-superior-under-corruption": "holds",
-        "other-centre-dice": "holds",
-        "clean-accuracy": "holds",
-        "impulse-noise-exception": "does not hold",
-        "impulse-noise-collapse": "does not hold",
-        "marginal-differences": "does not hold",
-        "owed-to-more-images": "not tested",
-    }
-    for claim, verdict in expected.items():
-        assert judged.loc[(claim, "jigsaw"), "verdict"] == verdict, claim
-    better = judged.xs("scratch_aa", level="arm").drop(index=["moderately-low-clean-improvement"])
-    assert not ((better["verdict"] == "holds") & (better["expected"] == "+")).any()
-
-
-def test_numbers_of_a_single_comparison(comparisons, judged):
-    line = judged.loc[("other-centre-dice", "jigsaw")]
-    source = comparisons[comparisons["comparison"] == "organs/kits19/dice/clean/jigsaw"].iloc[0]
-    assert line["this_run"].startswith(f"{source['mean_arm']:.3f} against {source['mean_reference']:.3f}")
-    assert line["this_run"].endswith("12 scans, 2 seeds") and line["data_set"] == "organs: kits19"
-    assert line["p_holm"] == source["p_holm"] and f"{source['ci_low']:+.3f}" in line["interval"]
-    assert line["paper"] == "0.670 ± 0.209 against 0.486 ± 0.246, p = 0.0002"
-
-
-def test_conjunction(comparisons):
-    select = {"task": "organs", "scope": "corruption", "metric": "dice", "structure": "", "arm": "jigsaw"}
-    text = {"section": "3.3", "quote": "q", "compares": "c", "expected": "+", "paper": ""}
-    seven = Claim(id="seven", parts=(Part(rule="higher", rows=7, select=select),), **text)
-    rows = comparisons.copy()
-
-    def verdict(table, claim=seven):
-        found = claim_table(table, [claim], MARGINS)
-        return found[found["arm"] == "jigsaw"].iloc[0]
-
-    assert verdict(rows)["verdict"] == "holds" and "7 of 7 hold" in verdict(rows)["this_run"]
-    blur = (rows["condition"] == "gaussian_blur") & (rows["metric"] == "dice") & (rows["scope"] == "corruption")
-    undecided = rows.copy()
-    undecided.loc[blur, "p_holm"] = 0.5
-    assert verdict(undecided)["verdict"] == "undecided" and verdict(undecided)["p_holm"] == 0.5
-    failed = undecided.copy()
-    failed.loc[blur, "ci_high"] = 0.001
-    assert verdict(failed)["verdict"] == "does not hold" and "gaussian_blur" in verdict(failed)["this_run"]
-    fewer = verdict(rows[~blur])
-    assert fewer["verdict"] == "undecided" and "6 of 7 comparisons" in fewer["note"]
-    assert verdict(rows[rows["task"] != "organs"])["verdict"] == "not tested"
-
-
-def test_notes_say_where_p_and_intervals_disagree(comparisons):
-    rows = comparisons[comparisons["comparison"] == "organs/visceral/dice/clean/jigsaw"].copy()
-    rows[["difference", "p_holm", "ci_low", "ci_high"]] = [0.004, 0.01, 0.001, 0.008]
-    rows[["ci_low_seeds", "ci_high_seeds"]] = [-0.01, 0.02]
-    claim = next(c for c in paper_claims() if c.id == "clean-dice")
-    line = claim_table(rows, [claim], MARGINS).iloc[0]
-    assert line["verdict"] == "holds"
-    assert "over seeds the interval [-0.010, +0.020] includes 0" in line["note"]
-    assert "smaller than the margin of 0.02" in line["note"]
-
-
-def test_an_unlearned_pretext_marks_its_arm_only(comparisons):
-    pretext = pd.DataFrame(
-        {
-            "task": ["organs", "organs", "pneumonia"],
-            "init": "jigsaw",
-            "seed": [0, 1, 0],
-            "learned": [False, False, True],
-        }
-    )
-    marked = claim_table(comparisons, paper_claims(), MARGINS, pretext).set_index(["claim", "arm"])["mark"]
-    assert marked["clean-dice", "jigsaw"] == "pretext not learned (organs: seeds 0, 1)"
-    assert marked["clean-dice", "scratch_aa"] == "" and marked["clean-accuracy", "jigsaw"] == ""
-    with pytest.raises(ValueError, match="lacks learned"):
-        claim_table(comparisons, paper_claims(), MARGINS, pretext.drop(columns="learned"))
-
-
-def test_titles_replace_set_names(comparisons):
-    titled = claim_table(comparisons, paper_claims(), MARGINS, titles={"kits19": "phantoms"})
-    assert "organs: phantoms" in set(titled["data_set"])
-
-
-def test_unknown_intervals_raise(comparisons):
-    with pytest.raises(UnknownNameError, match="units, seeds"):
-        claim_table(comparisons, paper_claims(), MARGINS, interval="patients")
 
 
 @pytest.mark.parametrize(
@@ -217,12 +146,20 @@ def test_unknown_intervals_raise(comparisons):
         ("parts", ({"rule": "higher", "rows": 1, "select": {"metrik": "dice"}},)),
         ("parts", ({"rule": "better", "rows": 1, "select": {}},)),
         ("parts", ({"rule": "level", "rows": 1, "select": {}},)),
+        ("parts", ({"rule": "above", "rows": 1, "select": {}},)),
+        ("parts", ({"rule": "above", "rows": 1, "select": {}, "value": 0.5, "tolerance": 0.1},)),
+        ("parts", ({"rule": "higher", "rows": 1, "select": {}, "value": 0.5},)),
         ("parts", ()),
+        ("figures", ()),
+        ("figures", (FIGURE | {"anchor": "Table 1"},)),
+        ("figures", (FIGURE | {"page": "../elsewhere.html"},)),
         ("expected", "?"),
         ("id", "Two Words"),
     ],
 )
 def test_a_claim_that_cannot_be_judged_is_refused(field, value):
     good = {"id": "a", "section": "s", "quote": "q", "compares": "c", "expected": "+", "paper": "", "parts": (part(),)}
+    good |= {"figures": (FIGURE,)}
+    Claim.model_validate(good)
     with pytest.raises(ValidationError):
         Claim.model_validate(good | {field: value})

@@ -146,16 +146,25 @@ def test_score_rows_keep_single_severities_and_refuse_a_mixture():
 
 def test_verdict_stands_beside_the_claim_and_that_of_the_aa_arm():
     claim = {"claim": "a", "section": "3.2", "quote": "better <here>", "compares": "accuracy", "paper": "p = 0.002"}
-    claim |= {"this_run": "rsna accuracy -0.1", "interval": "[-0.2, +0.1]", "p_holm": 0.04, "verdict": "undecided"}
-    claims = pd.DataFrame([claim | {"mark": "pretext not learned", "note": "few scans"}])
-    words = {"dataset": DATASET, "same": {"a": "holds"}, "names": {"rsna": "RSNA phantoms"}}
+    claim |= {"this_run": "rsna accuracy -0.1", "interval": "", "p_holm": np.nan, "verdict": "undecided"}
+    claim |= {"reason": "one seed", "p_equivalence": np.nan, "networks_interval": "[-0.2, +0.1]"}
+    claim |= {"networks_p_holm": 0.04, "networks_verdict": "does not hold", "figures": "Table 1; Figure <5>"}
+    claim |= {"links": "notebooks/04_clean_eval#table-1; notebooks/05#fig", "note": "few scans"}
+    claims = pd.DataFrame([claim | {"mark": "pretext not learned"}])
+    same = claims.assign(verdict="undecided", networks_verdict="holds")
+    words = {"dataset": DATASET, "same": same, "names": {"rsna": "RSNA phantoms"}}
     table = figures.verdict_table(claims, "Claims", **words)
     (row,) = cells(table)
     assert "better &lt;here&gt;" in row[0] and "Section 3.2: p = 0.002" in row[0] and "Tested: accuracy" in row[0]
-    assert "RSNA phantoms accuracy −0.1" in row[1] and "[−0.2, +0.1]" in row[1] and "p (Holm) 0.04" in row[1]
-    assert "pretext not learned" in row[1] and "few scans" in row[1]
-    assert row[2].startswith("undecided") and "A/A: holds" in row[2]
-    assert "few scans" not in figures.verdict_table(claims, "Claims", notes=False, **words).html
+    assert "RSNA phantoms accuracy −0.1" in row[1] and "pretext not learned" in row[1] and "few scans" in row[1]
+    assert "Figure &lt;5&gt;" in row[1]
+    assert '<a href="../notebooks/04_clean_eval.html#table-1">Table 1</a>' in table.html
+    assert row[2].startswith("undecided: one seed") and "A/A: undecided" in row[2] and "[" not in row[2]
+    assert row[3].startswith("does not hold") and "[−0.2, +0.1]" in row[3] and "p (Holm) 0.04" in row[3]
+    assert "A/A: holds" in row[3]
+    plain = figures.verdict_table(claims, "Claims", notes=False, root="", **(words | {"same": same[:0]}))
+    assert "few scans" not in plain.html and "A/A" not in plain.html
+    assert 'href="notebooks/05#' not in plain.html and 'href="notebooks/05.html#fig"' in plain.html
 
 
 @pytest.mark.parametrize(

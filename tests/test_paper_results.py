@@ -48,7 +48,7 @@ def test_printed_inconsistencies_are_kept_and_noted(results):
 
 def test_claims_take_their_numbers_from_the_table(results):
     claims = paper_claims(results=results)
-    assert {claim.section for claim in claims} == {"Abstract", "3.2", "3.3", "3.4", "Conclusions"}
+    assert {claim.section for claim in claims} == {"Abstract", "Introduction", "2", "3.2", "3.3", "3.4", "Conclusions"}
     assert not any("{" in claim.paper for claim in claims)
     changed = results.assign(printed=results["printed"].where(results["id"] != "table4.dice.jigsaw", "0.999"))
     assert any("0.999" in claim.paper for claim in paper_claims(results=changed))
@@ -74,9 +74,12 @@ def test_broken_files_are_refused(tmp_path, results):
         paper_results(tmp_path / "columns.csv")
     text = PAPER_CLAIMS.read_text(encoding="utf-8")
     for broken, message in (
-        (text.replace("rule: higher", "rule: highest", 1), "claim superior-robustness"),
-        (text + text[text.index("- id:") :], "occurs twice"),
+        (text.replace("rule: higher", "rule: highest", 1), "claim effective-on-small-sets"),
+        (text + text[text.rindex("- id:") :], "occurs twice"),
         ("a: mapping", "expected a list"),
+        (text.replace("select: {", "select: {{", 1), "expected YAML"),
+        (text.replace("  untested:", "  not_tested:", 1), "claim smaller-sets-perform-worse: .*not_tested"),
+        (text.replace("anchor: table-1-pneumonia", "anchor: '#table-1'", 1), "figures.0.anchor"),
     ):
         (tmp_path / "claims.yaml").write_text(broken, encoding="utf-8")
         with pytest.raises(ValueError, match=message):

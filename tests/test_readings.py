@@ -148,10 +148,16 @@ def test_missed_structures_are_percentages_of_scans():
 def test_claims_are_counted_by_verdict():
     from ssrobust_lib.figures import VERDICT_TONES
 
-    claims = pd.DataFrame({"arm": "jigsaw", "verdict": ["holds", "undecided", "undecided"]})
-    holds(readings.reading_claims(claims).data, "of 3 claims", "1 *holds*", "2 *undecided*")
+    claims = pd.DataFrame({"arm": "jigsaw", "verdict": ["holds", "undecided", "undecided"], "reason": ""})
+    claims["networks_verdict"] = ["holds", "holds", "does not hold"]
+    said = readings.reading_claims(claims).data
+    holds(said, "of 3 claims", "about the method 1 *holds* and 2 *undecided*")
+    holds(said, "these networks 2 *holds* and 1 *does not hold*")
+    assert "One seed" not in said
+    holds(readings.reading_claims(claims.assign(reason="one seed")).data, "One seed says nothing about the method")
+    holds(readings.reading_claims(claims.assign(networks_verdict=claims["verdict"])).data, "networks the same")
     for verdict in VERDICT_TONES:
-        one = pd.DataFrame({"arm": ["jigsaw"], "verdict": [verdict]})
+        one = pd.DataFrame({"arm": ["jigsaw"], "verdict": [verdict], "networks_verdict": [verdict], "reason": [""]})
         holds(readings.reading_claims(one).data, "of 1 claim", f"1 *{verdict}*")
 
 
@@ -160,19 +166,27 @@ def test_aa_claims_counts_what_holds_for_normal_training_against_itself():
         {
             "expected": ["+", "-", "=", "+", "+"],
             "verdict": ["holds", "does not hold", "holds", "not tested", "undecided"],
+            "networks_verdict": ["holds", "does not hold", "holds", "not tested", "holds"],
         }
     )
+    assert readings.aa_count(same) == (1, 2, 3)
     said = readings.reading_aa_claims(same, "scratch_aa").data
-    assert "1 of 3 claims" in said
+    assert "1 of 3 claims" in said and "2 about these networks" in said
     assert readings.reading_aa_claims(same[:0], "scratch_aa").data == ""
 
 
 def test_aa_counts_false_alarms_before_and_after_correction():
-    rows = [comparison(p=0.01, p_holm=0.2), comparison(p=0.02, p_holm=0.04), comparison(p=np.nan, p_holm=np.nan)]
-    claims = pd.DataFrame({"verdict": ["holds", "holds", "undecided"], "expected": ["+", "=", "+"]})
+    nothing = {"method_p": np.nan, "method_p_holm": np.nan}
+    rows = [
+        comparison(p=0.01, p_holm=0.2, method_p=0.03, method_p_holm=0.06),
+        comparison(p=0.02, p_holm=0.04, **nothing),
+        comparison(p=np.nan, p_holm=np.nan, **nothing),
+    ]
+    claims = pd.DataFrame({"verdict": ["undecided", "holds", "undecided"], "expected": ["+", "=", "+"]})
+    claims["networks_verdict"] = ["holds", "holds", "undecided"]
     text = readings.reading_aa(table(*rows), claims).data
-    holds(text, "2 of 2 comparisons", "1 after", "p = 0.010", "1 would *hold*")
-    holds(text.split("Tests of the method:")[1], "0 of 3 before", "0 after")
+    holds(text, "these networks, 2 of 2 comparisons", "1 after", "p = 0.010", "0 would *hold*")
+    holds(text, "the method, 1 of 1 comparison", "0 after", "p = 0.030", "1 about these networks")
     assert "no A/A arm" in readings.reading_aa(table(rows[-1]), claims).data
 
 
@@ -193,7 +207,10 @@ def test_what_a_run_does_not_have_is_said():
     assert readings.reading_absent(["x"], "outer set").data.startswith("<!--")  # shows nothing
 
 
-EMPTY = pd.DataFrame(columns=[*comparison(), "init", "seed", "status", "learned", "verdict", "expected", "severity"])
+METHOD = ["method_p", "method_p_holm", "networks_verdict"]
+EMPTY = pd.DataFrame(
+    columns=[*comparison(), *METHOD, "init", "seed", "status", "learned", "verdict", "expected", "severity"]
+)
 ON_EMPTY = {
     "comparisons": (lambda: readings.reading_comparisons(EMPTY, {}), "No comparison was made."),
     "missed": (lambda: readings.reading_missed(EMPTY, {}, ""), "No structure was scored."),

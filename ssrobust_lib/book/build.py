@@ -40,13 +40,15 @@ GENERATED = (
     "summary_segmentation.md",
     "run_table.md",
     "explorer.md",
+    "paper_numbers.md",
     "benchmarks.md",
     "split_columns.md",
     "splits.csv",
 )
 """Texts that the prose includes from `generated/`: on which images the numbers were computed, the verdict on each claim
-of the paper, the captions of the summary's figures, the parameters of the run, what the explorer shows, the latest
-benchmarks, the columns of the table of splits; and that table itself, which pages offer for download."""
+of the paper, the captions of the summary's figures, the parameters of the run, what the explorer shows, what the
+paper's own numbers allow, the latest benchmarks, the columns of the table of splits; and that table itself, which
+pages offer for download."""
 
 SPLITS_FILE = "splits.csv"
 

@@ -8,6 +8,7 @@ import pandas as pd
 from ssrobust_lib.book.benchmark_results import results_text
 from ssrobust_lib.book.build import PAGE_NOTE, SPLITS_FILE, build_book
 from ssrobust_lib.book.pages import reports
+from ssrobust_lib.book.readings_paper import chapter_text
 from ssrobust_lib.book.texts import banner, page_note, run_table
 from ssrobust_lib.config import PROJECT
 from ssrobust_lib.explorer.page import explorer_text
@@ -80,6 +81,7 @@ def generated_texts(study: "Study") -> dict[str, str]:
         "split_columns.md": columns_text() + "\n",
         "run_table.md": _run(study),
         "explorer.md": explorer_text(study),
+        "paper_numbers.md": chapter_text(),
         "benchmarks.md": results_text(),
     }
 
@@ -93,7 +95,7 @@ def _claims(study: "Study") -> str:
     from ssrobust_lib import figures as fig
     from ssrobust_lib.book import data_report, examples, readings
     from ssrobust_lib.config import AA_ARM
-    from ssrobust_lib.statistics.claims import claim_table
+    from ssrobust_lib.statistics.claim_table import claim_table
     from ssrobust_lib.statistics.paper import paper_claims
 
     comparisons = study.table(study.cells("07_stats"), "comparisons")
@@ -102,19 +104,17 @@ def _claims(study: "Study") -> str:
     ours = claims[claims["arm"].isin(study.profile.pretext_tasks)]
     names, dataset = examples.short_names(study), "; ".join(examples.set_titles(study).values())
     same = claims[claims["arm"] == AA_ARM]
-    aa = same.set_index("claim")["verdict"].to_dict()
     counts = f"{readings.reading_claims(ours).data}\n{readings.reading_aa_claims(same, AA_ARM).data}".strip()
     parts = [counts, str(examples.pretext_mark(study).data)]
     for arm, rows in ours.groupby("arm", sort=False):
         caption = f"The paper's claims: {fig.paper_label(str(arm))} against normal training"
-        words: dict[str, Any] = {"dataset": dataset, "same": aa or None, "names": names, "notes": False}
-        words["note"] = data_report.majority_note(study)
+        words: dict[str, Any] = {"dataset": dataset, "same": same, "names": names, "root": ""}
+        words |= {"notes": False, "note": data_report.majority_note(study)}
         main = rows["section"].str.startswith("3") & (rows["verdict"] != "not tested")
         shown = [fig.verdict_table(rows[main], caption, **words)]
         if not main.all():
-            button = (
-                f"{fig.counted(int((~main).sum()), 'further claim')}: abstract, conclusions, and what is not tested"
-            )
+            further = fig.counted(int((~main).sum()), "further claim")
+            button = f"{further}: abstract, introduction, method, conclusions, and what is not tested"
             shown.append(fig.verdict_table(rows[~main], f"{caption}, continued", fold=button, **words))
         parts += [f"```{{raw}} html\n{table.html}\n```" for table in shown]
     return "\n\n".join(part for part in parts if part) + "\n"

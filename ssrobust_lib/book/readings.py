@@ -218,16 +218,32 @@ def reading_missed(comparisons: pd.DataFrame, names: Mapping[str, str], main: st
 
 
 def reading_claims(claims: pd.DataFrame) -> Markdown:
-    """How many of the paper's claims hold, for each arm."""
+    """How many of the paper's claims hold, for each arm: for the method, and beside it for these networks."""
     lines = []
     for arm, rows in claims.groupby("arm", sort=False):
-        counts = rows["verdict"].value_counts()
-        order = [
-            verdict for verdict in ("holds", "does not hold", "undecided", "not tested") if verdict in counts.index
-        ]
-        words = _list([f"{counts[verdict]} *{verdict}*" for verdict in order])
-        lines.append(f"- {paper_label(arm)}: of {counted(len(rows), 'claim')}, {words}.")
+        counts = [_verdict_counts(rows[column]) for column in ("verdict", "networks_verdict")]
+        parted = int((rows["verdict"] != rows["networks_verdict"]).sum())
+        same = "the same" if counts[0] == counts[1] and not parted else counts[1]
+        lines.append(
+            f"- {paper_label(arm)}: of {counted(len(rows), 'claim')}, about the method {counts[0]}; about these "
+            f"networks {same}."
+        )
+        if (rows["reason"] == "one seed").any():
+            lines[-1] += " One seed says nothing about the method: other random starts may do otherwise."
     return Markdown("\n".join(lines))
+
+
+def _verdict_counts(verdicts: pd.Series) -> str:
+    counts = verdicts.value_counts()
+    order = [verdict for verdict in ("holds", "does not hold", "undecided", "not tested") if verdict in counts.index]
+    return _list([f"{counts[verdict]} *{verdict}*" for verdict in order])
+
+
+def aa_count(same: pd.DataFrame) -> tuple[int, int, int]:
+    """Claims that one arm is ahead, judged for the A/A arm: (hold for the method, hold for these networks, judged)."""
+    ahead = same[same["expected"].isin(["+", "-"]) & (same["networks_verdict"] != "not tested")]
+    method, networks = ((ahead[column] == "holds").sum() for column in ("verdict", "networks_verdict"))
+    return int(method), int(networks), len(ahead)
 
 
 def reading_aa_claims(same: pd.DataFrame, arm: str) -> Markdown:
@@ -238,13 +254,13 @@ def reading_aa_claims(same: pd.DataFrame, arm: str) -> Markdown:
     same : the claims, judged for the A/A arm.
     arm : its name.
     """
-    ahead = same[same["expected"].isin(["+", "-"]) & (same["verdict"] != "not tested")]
-    if ahead.empty:
+    method, networks, judged = aa_count(same)
+    if not judged:
         return Markdown("")
-    n = int((ahead["verdict"] == "holds").sum())
     return Markdown(
-        f"- {paper_label(arm)}: by the same rule, {n} of {counted(len(ahead), 'claim')} of an arm that is ahead would "
-        "*hold* for normal training against itself, where only the random start differs."
+        f"- {paper_label(arm)}: by the same rule, {method} of {counted(judged, 'claim')} of an arm that is ahead would "
+        f"*hold* about the method, {networks} about these networks, for normal training against itself, where only the "
+        "random start differs."
     )
 
 
@@ -256,17 +272,20 @@ def reading_aa(comparisons: pd.DataFrame, same: pd.DataFrame) -> Markdown:
     comparisons : rows of the A/A arm.
     same : the claims, judged for the A/A arm.
     """
-    tested = comparisons[comparisons["p"].notna()]
-    if tested.empty:
+    lines = []
+    for words, p, corrected in (("these networks", "p", "p_holm"), ("the method", "method_p", "method_p_holm")):
+        tested = comparisons[comparisons[p].notna()]
+        if len(tested):
+            raw, after = int((tested[p] < 0.05).sum()), int((tested[corrected] < 0.05).sum())
+            lines.append(
+                f"As tests of {words}, {raw} of {counted(len(tested), 'comparison')} have p < 0.05 before correction, "
+                f"{after} after it; the smallest: {format_p(float(tested[p].min()))}."
+            )
+    if not lines:
         return Markdown("This run has no A/A arm.")
-    raw, corrected = int((tested["p"] < 0.05).sum()), int((tested["p_holm"] < 0.05).sum())
-    of_method = comparisons[comparisons["method_p"].notna()]
-    raw_method, corrected_method = (int((of_method[f"method_{p}"] < 0.05).sum()) for p in ("p", "p_holm"))
-    found = same[(same["verdict"] == "holds") & same["expected"].isin(["+", "-"])]
+    method, networks, _ = aa_count(same)
     return Markdown(
-        f"Normal training against itself. Tests of these networks: {raw} of {counted(len(tested), 'comparison')} have "
-        f"p < 0.05 before correction, {corrected} after it; the smallest: {format_p(float(tested['p'].min()))}. Tests "
-        f"of the method: {raw_method} of {len(of_method)} before correction, {corrected_method} after it. Of the "
-        f"claims that one arm is ahead, {len(found)} would *hold* for it. A test over patients sees these networks "
-        "only; that another training with the same recipe would differ as much shows here."
+        f"Normal training against itself. {' '.join(lines)} Of the claims that one arm is ahead, {method} would *hold* "
+        f"about the method and {networks} about these networks. A test over patients sees these networks only; that "
+        "another training with the same recipe would differ as much shows here."
     )

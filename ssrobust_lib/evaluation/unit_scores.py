@@ -8,10 +8,15 @@ The units, which the paper does not state:
 - AUROC: the patient; pseudo-values (see `ssrobust_lib.statistics.auroc`), on uncorrupted images;
 - Dice: the scan; the mean over the structures that the scan's reference holds. A structure that the reference lacks is
   left out for every arm alike, whatever the networks predict there, so that a pair always compares the same structures;
-- missed: the scan; the share of its structures that the prediction does not touch at all.
+- missed: the scan; the share of its structures that the prediction does not touch at all;
+- flipped: the scan; the share of a structure's labelled voxels that are given to another structure, mean over the
+  scan's structures (section 3.3: labels flipped "between different structures");
+- feature_distance: the patient or the scan; how far a corruption moves the encoder's features, mean over the unit's
+  images (section 2, the paper's definition of robustness; `evaluation.feature_distances`). It is 0 on clean images.
+The last two exist where the prediction tables hold them.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -28,6 +33,17 @@ DECISION_THRESHOLD = 0.5
 #: rows of their own and do not enter the mean over structures.
 ALTERNATIVE_STRUCTURES = ("kidney_without_tumour",)
 
+FEATURES = "feature_distance"
+FLIPPED_VOXELS = "voxels_flipped"
+
+#: Scopes in which a metric is compared, where not in all of them: a whole structure is rarely missed or taken for
+#: another at one single severity, and features of clean images do not move.
+COMPARED_SCOPES: Mapping[str, tuple[str, ...]] = {
+    "missed": ("clean", "corruption"),
+    "flipped": ("clean", "corruption"),
+    FEATURES: ("corruption", "all corruptions"),
+}
+
 _KEYS = ("task", "init", "seed", "set", "corruption", "severity", "sample_id", "patient_id")
 CLASSIFICATION_COLUMNS = (*_KEYS, "label", "score")
 SEGMENTATION_COLUMNS = (*_KEYS, "structure", "dice", "voxels_label", "voxels_predicted", "voxels_overlap")
@@ -39,7 +55,7 @@ class UnitScores:
 
     Attributes
     ----------
-    metric : "accuracy", "auroc", "dice" or "missed".
+    metric : "accuracy", "auroc", "dice", "missed", "flipped" or "feature_distance".
     structure : name of one structure, or "" for all (the mean over them).
     unit : "patient" or "scan".
     inits, seeds, conditions, units : the axes of `values`; a condition is (corruption, severity).
@@ -84,13 +100,14 @@ def split_by_task(predictions: Iterable[pd.DataFrame]) -> dict[str, pd.DataFrame
             raise ValueError(
                 f"a prediction table lacks {', '.join(missing)}: expected the columns {', '.join(columns)}"
             )
-        for task, rows in table[list(columns)].groupby("task", sort=False, observed=True):
+        kept = [*columns, *(name for name in (FEATURES, FLIPPED_VOXELS) if name in table.columns)]
+        for task, rows in table[kept].groupby("task", sort=False, observed=True):
             by_task.setdefault(str(task), []).append(rows)
     if not by_task:
         raise ValueError("expected at least one row of predictions, got none: run the evaluation notebooks first")
     merged = {}
     for task, tables in by_task.items():
-        if len({tuple(table.columns) for table in tables}) > 1:
+        if len({"score" in table.columns for table in tables}) > 1:
             raise ValueError(
                 f"task {task!r} has tables with `score` and tables with `dice`: expected one kind per task"
             )
@@ -187,10 +204,20 @@ def classification_scores(rows: pd.DataFrame, threshold: float = DECISION_THRESH
             tuple(map(str, patients)), _mean_by(correct, patient, len(patients)),
         )  # fmt: skip
         scores.append(accuracy)
+        moved = _feature_cube(part, axes, (image,), (images,), where)
+        if moved is not None:
+            scores.append(replace(accuracy, metric=FEATURES, values=_mean_by(moved, patient, len(patients))))
         if CLEAN in axes.conditions:
             clean = cube[:, :, axes.conditions.index(CLEAN)]  # (init, seed, image)
             scores.append(_auroc_scores(accuracy, clean, labels, patient))
     return scores
+
+
+def _feature_cube(rows: pd.DataFrame, axes: _Axes, codes: tuple, names: tuple, where: str) -> FloatArray | None:
+    """Feature distances laid out like the scores, or None where the tables hold none under any corruption."""
+    if FEATURES not in rows or not rows.loc[rows["severity"] > 0, FEATURES].notna().any():
+        return None
+    return _cube(axes, codes, names, rows[FEATURES].to_numpy(np.float64), where)
 
 
 def _auroc_scores(accuracy: UnitScores, clean: FloatArray, labels: npt.NDArray, patient: npt.NDArray) -> UnitScores:
@@ -238,7 +265,7 @@ def segmentation_scores(rows: pd.DataFrame, alternatives: Collection[str] = ALTE
     Returns
     -------
     For each set: "dice" and "missed" over all structures; "dice" and "missed" of each alternative; "dice" of each
-    structure where there are several.
+    structure where there are several; "flipped" and "feature_distance" where the tables hold them.
     """
     scores = []
     for name, part in rows.groupby("set", sort=True, observed=True):
@@ -268,6 +295,13 @@ def segmentation_scores(rows: pd.DataFrame, alternatives: Collection[str] = ALTE
                 if other_reading or (metric == "dice" and len(main) > 1):
                     values = cube[..., k]
                     scores.append(replace(template, metric=metric, structure=str(structure_name), values=values))
+        if FLIPPED_VOXELS in part and part[FLIPPED_VOXELS].notna().any():
+            shares = part[FLIPPED_VOXELS].to_numpy(np.float64) / part["voxels_label"].to_numpy(np.float64)
+            flipped = _cube(axes, codes, names, shares, where)
+            scores.append(replace(template, metric="flipped", values=_mean_over_structures(flipped[..., main])))
+        moved = _feature_cube(part, axes, codes, names, where)
+        if moved is not None:  # the same in every structure's row of a scan
+            scores.append(replace(template, metric=FEATURES, values=_mean_over_structures(moved)))
     return scores
 
 

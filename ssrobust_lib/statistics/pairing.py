@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from ssrobust_lib.evaluation.unit_scores import CLEAN, UnitScores
+from ssrobust_lib.evaluation.unit_scores import CLEAN, COMPARED_SCOPES, UnitScores
 from ssrobust_lib.statistics.paired_tests import FloatArray
 
 ALL_CORRUPTIONS = "all corruptions"
@@ -140,7 +140,7 @@ def pairs_of(scores: UnitScores, role: str, arms: Sequence[str], reference: str)
     for arm in arms:
         clean = None
         for scope, condition, severity, positions in _conditions_by_scope(scores):
-            if scores.metric == "missed" and scope not in ("clean", "corruption"):
+            if scope not in COMPARED_SCOPES.get(scores.metric, (scope,)):
                 continue
             pair = _pair(scores, role, (scope, condition, severity), _condition_mean(scores, positions), arm, reference)
             if scope == "clean":

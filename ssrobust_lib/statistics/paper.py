@@ -88,11 +88,14 @@ def paper_claims(path: Path | None = None, results: pd.DataFrame | None = None) 
     Raises
     ------
     FileNotFoundError : the file is not there.
-    ValueError : not a list of claims, a field that is wrong, or an id that occurs twice.
+    ValueError : not YAML, not a list of claims, a field that is wrong, or an id that occurs twice.
     UnknownNameError : a text names a number that the results table does not have.
     """
     path = path or PAPER_CLAIMS
-    entries = yaml.safe_load(_text(path))
+    try:
+        entries = yaml.safe_load(_text(path))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: expected YAML; {str(error).replace(chr(10), ' ')}") from None
     if not isinstance(entries, list):
         raise ValueError(f"{path}: expected a list of claims, got {type(entries).__name__}")
     results = paper_results() if results is None else results
