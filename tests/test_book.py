@@ -23,9 +23,9 @@ from ssrobust_lib.book.build import (
     missing_files,
     pages,
     screenshots,
-    separate_pictures,
 )
 from ssrobust_lib.book.checks import WIDTHS, book_pages
+from ssrobust_lib.book.embedded_files import separate_pictures
 from ssrobust_lib.config import PROFILES, PROJECT, load_profile
 
 BOOK = PROJECT / "book"

@@ -14,7 +14,6 @@ import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ssrobust_lib import store
 from ssrobust_lib.config import BENCHMARK_RESULTS, PROJECT
+from ssrobust_lib.hardware import processor
 
 ALWAYS = ("torch", "numpy")
 """Packages whose versions every run states; a benchmark adds those of its peers."""
@@ -114,7 +114,7 @@ def keep_results(
             seconds=round(seconds, 1),
             commit=store.provenance()["commit"],
             machine=machine(threads),
-            versions={package: _version(package) for package in dict.fromkeys((*ALWAYS, *packages))},
+            versions={package: store.installed(package) for package in dict.fromkeys((*ALWAYS, *packages))},
             rows=tuple(Row(**{key: _native(value) for key, value in row.items()}) for row in rows),
         )
     except ValidationError as error:
@@ -146,28 +146,13 @@ def machine(threads: int | None = None) -> dict[str, str | int]:
 
     about: dict[str, str | int] = {
         "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count() or 1,
         "threads": threads or torch.get_num_threads(),
     }
     if torch.cuda.is_available():
         about["gpu"] = torch.cuda.get_device_name()
     return about
-
-
-def _processor() -> str:
-    """The processor's name as Linux tells it, or what Python knows."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(errors="replace").splitlines() if cpuinfo.is_file() else []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, "") or platform.processor() or platform.machine()
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def latest_results(folder: Path | None = None) -> tuple[list[BenchmarkRun], list[str]]:

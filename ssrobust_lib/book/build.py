@@ -6,8 +6,6 @@ no network, put in place in one step, so that a reader never meets half a book. 
 The book presents sections 2 to 4 of the paper; it computes none of them.
 """
 
-import base64
-import hashlib
 import json
 import os
 import re
@@ -20,6 +18,7 @@ from pathlib import Path
 import yaml
 
 from ssrobust_lib.book.checks import check_book, screenshots
+from ssrobust_lib.book.embedded_files import separate_downloads, separate_pictures
 
 __all__ = [
     "FIGURES",
@@ -67,9 +66,6 @@ _LIVE_CODE = re.compile(
     |<script\ type="text/x-thebe-config">.*?</script>\s*
     |<link[^>]*href="[^"]*sphinx-thebe\.css[^"]*"[^>]*>\s*""",
     re.VERBOSE | re.DOTALL,
-)
-_PICTURE = re.compile(
-    r'<img (?P<before>[^>]*?)src="data:image/png;base64,(?P<data>[A-Za-z0-9+/=\s]+)"(?P<after>[^>]*)>'
 )
 _LOG_LINES = 40
 
@@ -132,6 +128,7 @@ def build_book(
     html = _render(source, build_folder / "output")
     _drop_live_code(html)
     separate_pictures(html)
+    separate_downloads(html)
     _put_in_place(html, destination)
     shutil.rmtree(build_folder, ignore_errors=True)
     return destination / "index.html"
@@ -255,25 +252,6 @@ def _drop_live_code(html: Path) -> None:
     for page in html.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         page.write_text(_LIVE_CODE.sub("", text), encoding="utf-8")
-
-
-def separate_pictures(html: Path) -> None:
-    """Move the pictures that pages hold inside into files, each linked to itself: tapped, it fills the screen."""
-    folder = html / "_images"
-    for page in html.rglob("*.html"):
-        text = page.read_text(encoding="utf-8")
-        if "data:image/png;base64," not in text:
-            continue
-
-        def moved(match: re.Match[str], up: str = "../" * (len(page.relative_to(html).parts) - 1)) -> str:
-            content = base64.b64decode(match["data"])
-            path = folder / f"{hashlib.sha256(content).hexdigest()[:20]}.png"
-            folder.mkdir(exist_ok=True)
-            path.write_bytes(content)
-            address = f"{up}_images/{path.name}"
-            return f'<a href="{address}"><img {match["before"]}src="{address}"{match["after"]}></a>'
-
-        page.write_text(_PICTURE.sub(moved, text), encoding="utf-8")
 
 
 def _put_in_place(html: Path, destination: Path) -> None:

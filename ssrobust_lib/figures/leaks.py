@@ -4,6 +4,8 @@ Enters: the table of `splits.leaks.leak_scores`. Leaves: a figure with a panel p
 paper.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -96,4 +98,5 @@ def leak_table(effects: pd.DataFrame, caption: str, *, dataset: str) -> HtmlTabl
     headings = {"interval": "95 % interval", "n": "patients", "p_holm": "corrected p"}
     note = "Interval: over patients. Accuracy: signed ranks; AUROC: DeLong's test. Corrected: Holm, over all leaks."
     frame = pd.DataFrame(rows, columns=columns)
-    return html_table(frame, caption, dataset=dataset, headings=headings, formats=P_FORMATS, note=note, fold=caption)
+    words: dict[str, Any] = {"note": note, "fold": caption}
+    return html_table(frame, caption, dataset=dataset, headings=headings, formats=P_FORMATS, data=effects, **words)
