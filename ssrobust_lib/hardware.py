@@ -1,6 +1,6 @@
 """What a process runs on: processor, cores, memory and GPU, as the records of results and benchmarks state them.
 
-Enters: nothing. Leaves: plain values; what cannot be found out is left out. No host, user or path is among them. No part
+Enters: nothing. Leaves: plain values; what cannot be found out is left out. No host, user or path. No part
 of the paper.
 """
 

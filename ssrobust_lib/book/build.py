@@ -42,10 +42,15 @@ GENERATED = (
     "benchmarks.md",
     "split_columns.md",
     "splits.csv",
+    "answers.md",
+    "provenance.md",
+    "citation.md",
+    "columns.md",
 )
 """Texts that the prose includes from `generated/`: on which images the numbers were computed, the verdict on each claim
 of the paper, the captions of the summary's figures, the parameters of the run, what the explorer shows, the latest
-benchmarks, the columns of the table of splits; and that table itself, which pages offer for download."""
+benchmarks, the columns of the table of splits, that table itself, which pages offer for download; the answer in a
+sentence per task, where the numbers come from, what to cite, and what the columns of the tables mean."""
 
 SPLITS_FILE = "splits.csv"
 

@@ -16,6 +16,7 @@ from .canvas import StudyFigure, finish, legend_strip, message_figure, new_figur
 from .severities import COLUMNS, corruption_panels, panels_height
 from .style import FAINT, INK, RED, arm_styles, corruption_title, order_arms, order_corruptions, paper_label
 from .tidy import require_columns
+from .what_to_see import seen_in_calibration
 
 _DASHES = (0, (4, 2))
 _WIDEST = 6  # the axis ends at this many times the strength of level 5, or at the strongest measured
@@ -102,7 +103,7 @@ def calibration_curves(
         else None,
         levels_missing(calibration),
     ]
-    return finish(figure, title, dataset, notes)
+    return finish(figure, title, dataset, notes, see=seen_in_calibration(calibration))
 
 
 def levels_missing(calibration: pd.DataFrame) -> str | None:

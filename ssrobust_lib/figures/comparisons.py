@@ -24,6 +24,7 @@ from .style import (
     structure_title,
 )
 from .tidy import require_columns
+from .what_to_see import seen_in_forest
 
 _COLUMNS = ["family", "metric", "condition", "arm", "reference", "n", "n_seeds", "unit"]
 _COLUMNS += ["difference", "note"]
@@ -81,7 +82,8 @@ def forest_plot(
     sheet = Sheet()
     box = (left, 0.05, WIDTH - left - right, 0.28 * len(lines))
     sheet.used = box[1] + box[3] + 0.55
-    figure = sheet.figure(title, dataset, _notes(comparisons, margin, p_column, interval))
+    notes = _notes(comparisons, margin, p_column, interval)
+    figure = sheet.figure(title, dataset, notes, see=seen_in_forest(comparisons))
     axes = sheet.place(box)
     across = blended_transform_factory(figure.transFigure, axes.transData)
     beside = blended_transform_factory(axes.transAxes, axes.transData)

@@ -42,7 +42,8 @@ def corruption_examples(
     cell, heading = sheet.column_width(columns), 0.42 if wrapped else 0.27
     boxes = [sheet.row(columns, _tallest(rows[name], cell), above=heading * first) for name, _, first in lines]
     level = None if severity is None else f"Severity {severity} of 5."
-    figure = sheet.figure(title, dataset, [level])
+    see = "Compare each picture with the original: what can no longer be seen, no network can use."
+    figure = sheet.figure(title, dataset, [level], see=see)
     for (row_name, block, first), places in zip(lines, boxes, strict=True):
         for turn, (place, name) in enumerate(zip(places, block, strict=False)):
             axes = sheet.place(place)
@@ -97,7 +98,8 @@ def severity_strip(
         name: sheet.row(6, _tallest(images[name], sheet.column_width(6)), above=0.28, below=below) for name in names
     }
     note = "From left to right: clean, then severities 1 to 5" + ("; below: strength." if strengths else ".")
-    figure = sheet.figure(title, dataset, [note])
+    see = "Look along a row for the picture in which you would stop trusting your own reading."
+    figure = sheet.figure(title, dataset, [note], see=see)
     for name, places in boxes.items():
         for level, place in enumerate(places):
             axes = sheet.place(place)

@@ -14,6 +14,7 @@ from .result_tables import interval_text, signed
 from .style import INK, arm_styles, metric_title, paper_label
 from .tables import P_FORMATS, HtmlTable, html_table
 from .tidy import choose_arms, require_columns, seed_dodge
+from .what_to_see import seen_in_leaks
 
 WAY_WORDS = {
     "patient": "by\npatient",
@@ -69,7 +70,8 @@ def leak_bars(scores: pd.DataFrame, *, dataset: str, title: str = "What leaks of
         axes.yaxis.grid(True)
     n = scores.groupby("init")["seed"].nunique().max()
     seeds = f"Bars: mean over {n} seeds; dots: seeds." if n > 1 else "One seed: no spread to show."
-    return finish(figure, title, dataset, [seeds, "Every way is scored on the same test images."])
+    notes = [seeds, "Every way is scored on the same test images."]
+    return finish(figure, title, dataset, notes, see=seen_in_leaks(scores, WAY_WORDS))
 
 
 def leak_table(effects: pd.DataFrame, caption: str, *, dataset: str) -> HtmlTable:

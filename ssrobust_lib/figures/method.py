@@ -213,4 +213,5 @@ def method_figure(
     axes.set_ylim(-0.5, 60.5)
     axes.set_aspect("equal")
     note = "Normal training starts both networks of stage 2 from random weights instead."
-    return finish(figure, title, dataset or "schematic drawings", [note])
+    see = "Follow the blue parts: what puzzles have taught them is where fine-tuning starts; all else starts at random."
+    return finish(figure, title, dataset or "schematic drawings", [note], see=see)
