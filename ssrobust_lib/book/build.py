@@ -21,7 +21,6 @@ from ssrobust_lib.book.checks import check_book, screenshots
 from ssrobust_lib.book.embedded_files import separate_downloads, separate_pictures
 
 __all__ = [
-    "FIGURES",
     "GENERATED",
     "PAGE_NOTE",
     "BookError",
@@ -48,7 +47,7 @@ GENERATED = (
     "columns.md",
 )
 """Texts that the prose includes from `generated/`: on which images the numbers were computed, the verdict on each claim
-of the paper, the captions of the summary's figures, the parameters of the run, what the explorer shows, the latest
+of the paper, the two figures of the start page, the parameters of the run, what the explorer shows, the latest
 benchmarks, the columns of the table of splits, that table itself, which pages offer for download; the answer in a
 sentence per task, where the numbers come from, what to cite, and what the columns of the tables mean."""
 
@@ -57,9 +56,6 @@ SPLITS_FILE = "splits.csv"
 PAGE_NOTE = "page_note.md"
 """Generated text that is put below the title of every notebook: whoever lands there must not take phantoms for
 patients."""
-
-FIGURES = ("summary_classification.png", "summary_segmentation.png")
-"""Figures that the prose shows from `figures/`: mean score under each corruption, one bar per arm and corruption."""
 
 _USED_FILE = re.compile(
     r"^\s*(?:```|:::)+\{(?:include|figure|image)\}\s+(?P<path>\S+)|\{download\}`[^`<]*<(?P<download>[^>`]+)>`",
@@ -100,7 +96,7 @@ def build_book(
         Folder of the HTML. `<destination>.build` beside it is used for building: deleted first, and kept after a
         failure for looking at it.
     figures : Path, optional
-        Folder copied to `figures/`; the prose shows `FIGURES` from it.
+        Folder copied to `figures/`, for prose that shows pictures from there.
     generated : mapping of str to str, optional
         File name to Markdown text, written to `generated/`; the prose includes `GENERATED`, and `PAGE_NOTE` is put into
         every notebook.

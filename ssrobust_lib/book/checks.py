@@ -39,9 +39,9 @@ def check_book(html: Path, *, widths: Sequence[int] = WIDTHS) -> list[str]:
 
     Looked for: links and pages of the table of contents that lead nowhere, missing or damaged pictures, anything
     fetched from a network, output of failed cells and warnings, cells of tables without a value, unresolved
-    references, citations and glued values, repeated search boxes, pages heavier than `HEAVIEST_PAGE`, tables to download
-    without columns or with columns that nobody describes. With a Chromium also: pages wider than the window, pictures and formulas that do not show, errors of scripts, requests that leave
-    the machine.
+    references, citations and glued values, repeated search boxes, pages heavier than `HEAVIEST_PAGE`, tables to save
+    with columns that nobody describes. With a Chromium also: pages wider than the window, pictures and formulas that do
+    not show, errors of scripts, requests that leave the machine.
 
     Parameters
     ----------

@@ -24,27 +24,23 @@ METRICS = {"pneumonia": ("accuracy", "summary_classification"), "organs": ("dice
 
 def publish_book(study: "Study") -> Path:
     """Render the book of a finished run into ``runs/<profile>/book``; return its index page."""
-    figures = study.folder / "figures"
-    figures.mkdir(exist_ok=True)
-    captions = write_summary_figures(study, figures)
     return build_book(
         PROJECT / "book",
         reports(study),
         study.folder / "book",
-        figures=figures,
-        generated=generated_texts(study) | captions,
+        generated=generated_texts(study) | summary_figures(study),
         profile=study.profile.name,
     )
 
 
-def write_summary_figures(study: "Study", folder: Path) -> dict[str, str]:
-    """Write the two bar charts of the index page as PNG; return their captions with links, by file name."""
+def summary_figures(study: "Study") -> dict[str, str]:
+    """The two bar charts of the start page as Markdown, by file name."""
     from ssrobust_lib import figures as fig
     from ssrobust_lib.book import data_report, examples
 
     cells = study.cells("07_stats")
     scores, comparisons = study.table(cells, "seed_scores"), study.table(cells, "comparisons")
-    captions = {}
+    texts = {}
     for task, (metric, name) in METRICS.items():
         own = (scores["task"] == task) & (scores["role"] == "home") & (scores["metric"] == metric)
         tested = comparisons[
@@ -66,11 +62,9 @@ def write_summary_figures(study: "Study", folder: Path) -> dict[str, str]:
         words: dict[str, Any] = {"metric": fig.metric_title(metric), "dataset": dataset, "title": title}
         unreached = examples.unreached_floors(study, task) if there else []
         figure = fig.corruption_bars(rows, tested, majority=majority, unreached=unreached, **words)
-        (folder / f"{name}.png").write_bytes(figure.png(caption=False))
         mark = str(examples.pretext_mark(study, task).data) if there else ""
-        links = fig.link_row(figure.title, {kind: figure.vector(kind) for kind in ("svg", "pdf")})
-        captions[f"{name}.md"] = f"{figure.caption} {mark}".strip() + f"\n\n```{{raw}} html\n{links}\n```\n"
-    return captions
+        texts[f"{name}.md"] = f"```{{raw}} html\n{figure.html()}\n```\n\n{mark}".strip() + "\n"
+    return texts
 
 
 def generated_texts(study: "Study") -> dict[str, str]:

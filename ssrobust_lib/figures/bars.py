@@ -103,7 +103,7 @@ def corruption_bars(
             p = p_values[condition]
             axes.annotate(
                 format_p(p), (position, top), (0, 5), textcoords="offset points", ha="center", va="bottom",
-                fontsize=10.5 if len(conditions) < 8 else 9, color=p_colour(p),
+                fontsize=10.5, color=p_colour(p),
                 fontweight="bold" if p < 0.001 else "normal", gid=f"p:{condition}",
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
             )  # fmt: skip

@@ -56,7 +56,7 @@ def structure_dice(
     axes = figure.subplots()
     for row, name in enumerate(names):
         if name not in mean.index.get_level_values("structure"):
-            axes.text(0.01, row, "in no scan", va="center", fontsize=10, fontstyle="italic")
+            axes.text(0.01, row, "in no scan", va="center", fontsize=10.5, fontstyle="italic")
             continue
         for turn, init in enumerate(arms):
             if (name, init) not in mean.index:

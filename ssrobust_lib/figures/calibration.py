@@ -116,12 +116,12 @@ def levels_missing(calibration: pd.DataFrame) -> str | None:
 def _draw_levels(axes: Axes, levels: pd.DataFrame, factor: float) -> None:
     """Circles with the number of the severity inside."""
     axes.plot(
-        levels["strength"] * factor, levels["score"], color=INK, marker="o", linestyle="none", markersize=11,
+        levels["strength"] * factor, levels["score"], color=INK, marker="o", linestyle="none", markersize=13,
         markerfacecolor="white", markeredgewidth=1.2, zorder=4,
     )  # fmt: skip
     for row in levels.itertuples():
         axes.annotate(str(row.severity), (row.strength * factor, row.score), ha="center", va="center_baseline",
-                      fontsize=8.5, zorder=5)  # fmt: skip
+                      fontsize=10.5, zorder=5)  # fmt: skip
 
 
 def _draw_published(axes: Axes, strengths: np.ndarray, marker: str, end: float, row: int) -> None:

@@ -11,6 +11,7 @@ import base64
 import functools
 import html
 import io
+import math
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ParamSpec, TypeVar
@@ -19,6 +20,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.text import Text
 
 from .downloads import link_row
 from .style import DPI, FAINT, INK, STYLE, WIDTH, arm_styles, paper_label
@@ -29,6 +31,9 @@ R = TypeVar("R")
 
 _VECTOR: Any = {"svg.hashsalt": "ssrobust", "svg.fonttype": "path", "pdf.fonttype": 42}
 """Same ids in equal SVGs; letters as outlines in SVG, the reader may lack the font; TrueType in PDF, for journals."""
+
+LEAST_LETTERS = 9
+"""Height in CSS pixels below which no word of a figure is shown, not even on a phone."""
 
 _PICTURES_DPI = 200  # of images inside a vector file
 
@@ -105,7 +110,9 @@ class StudyFigure(Figure):
         files = {kind: self.vector(kind) for kind in ("svg", "pdf")} if downloads else {}
         return (
             f'<figure class="ssrobust-figure" style="margin:0 0 1.2em 0">'
-            f'<img alt="{alt}" src="data:image/png;base64,{picture}" style="max-width:100%">'
+            f'<div class="ssrobust-picture" style="overflow-x:auto">'
+            f'<img alt="{alt}" src="data:image/png;base64,{picture}" '
+            f'style="max-width:100%;--least-width:{least_width(self, png)}px"></div>'
             f'<figcaption style="font-size:0.9em">{caption}{link_row(self.title, files)}</figcaption></figure>'
         )
 
@@ -126,6 +133,28 @@ class StudyFigure(Figure):
     def alt(self) -> str:
         """The title and the caption in one line."""
         return f"{self.title} {self.caption}".strip()
+
+
+def smallest_letters(figure: Figure) -> float:
+    """Size in points of the smallest words on a drawn figure, title and caption left out."""
+    beside = {figure._suptitle, figure._supxlabel}  # type: ignore[attr-defined]
+    words = (item for item in figure.findobj(Text) if item not in beside)
+    return min(
+        (float(item.get_fontsize()) for item in words if item.get_visible() and item.get_text().strip()), default=12.0
+    )
+
+
+def least_width(figure: Figure, png: bytes) -> int:
+    """CSS pixels that the picture must be wide for its smallest words to be `LEAST_LETTERS` high.
+
+    Where the window is narrower, as on a phone, the picture scrolls in its own box (`book/_static/custom.css`).
+
+    Parameters
+    ----------
+    png : of the drawn figure at `DPI`.
+    """
+    inches = int.from_bytes(png[16:20], "big") / DPI  # the width in the header, pixels
+    return math.ceil(LEAST_LETTERS * 72 / smallest_letters(figure) * inches)
 
 
 def with_palette(png: bytes) -> bytes:

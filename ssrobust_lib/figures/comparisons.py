@@ -99,7 +99,7 @@ def forest_plot(
                   fontweight="bold" if p is not None and p < 0.001 else "normal")  # fmt: skip
         if pd.isna(row["difference"]):
             axes.text(0.5, y, str(row["note"]) or "not computed", transform=beside, ha="center", va="center",
-                      fontsize=9.5, fontstyle="italic", color=FAINT)  # fmt: skip
+                      fontsize=10.5, fontstyle="italic", color=FAINT)  # fmt: skip
             continue
         style = styles[row["arm"]]
         leaves_out_zero = pd.notna(row["ci_low"]) and (row["ci_low"] > 0 or row["ci_high"] < 0)

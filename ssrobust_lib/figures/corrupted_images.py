@@ -50,10 +50,10 @@ def corruption_examples(
             image = rows[row_name].get(name)
             picture(axes, np.full((8, 8), 0.93) if image is None else image)
             if image is None:
-                axes.text(0.5, 0.5, "none", ha="center", va="center", transform=axes.transAxes, fontsize=10)
+                axes.text(0.5, 0.5, "none", ha="center", va="center", transform=axes.transAxes, fontsize=10.5)
             if first:
                 word = "Original" if name == "clean" else corruption_title(name, wrap=wrapped)
-                axes.set_title(word, fontsize=10 if wrapped else 12, loc="center", fontweight="normal", pad=4)
+                axes.set_title(word, fontsize=10.5 if wrapped else 12, loc="center", fontweight="normal", pad=4)
             if turn == 0:
                 axes.set_ylabel(row_name, fontsize=11)
     return figure
@@ -106,7 +106,7 @@ def severity_strip(
             image = images[name].get(level)
             picture(axes, np.full((8, 8), 0.93) if image is None else image)
             if image is None:
-                axes.text(0.5, 0.5, "not made", ha="center", va="center", transform=axes.transAxes, fontsize=10)
+                axes.text(0.5, 0.5, "not made", ha="center", va="center", transform=axes.transAxes, fontsize=10.5)
             strength = (strengths or {}).get(name, {}).get(level, "clean" if level == 0 else "")
             axes.set_xlabel(strength if strengths else "", fontsize=10.5, labelpad=2)
             if level == 0:

@@ -42,8 +42,8 @@ def explored_xrays(views: Sequence[Any], *, dataset: str, title: str, notes: Seq
         axes = sheet.place(below)
         ProbabilityBars(axes, arms, words=False).show(view)
         said = "\n".join(f"{view.scores[arm]:.2f}{wrong_mark(view, arm)}" for arm in arms)
-        axes.set_xlabel(said, fontsize=9.5, labelpad=2, linespacing=1.15)
-    legend_strip(sheet.place(legend), handles, fontsize=10)
+        axes.set_xlabel(said, fontsize=10.5, labelpad=2, linespacing=1.15)
+    legend_strip(sheet.place(legend), handles, fontsize=10.5)
     return figure
 
 
@@ -75,10 +75,10 @@ def explored_slices(views: Sequence[Any], *, dataset: str, title: str, notes: Se
             if turn == 0:
                 axes.set_title(_level(view), fontsize=10.5, fontweight="normal", loc="center", pad=4)
             else:
-                axes.set_xlabel(f"Dice {view.slice_dice[name]:.2f}", fontsize=9.5, labelpad=2)
+                axes.set_xlabel(f"Dice {view.slice_dice[name]:.2f}", fontsize=10.5, labelpad=2)
             if column == 0:
                 words = "Label" if turn == 0 else textwrap.fill(paper_label(name), 16)
-                axes.set_ylabel(words, fontsize=9.5)
+                axes.set_ylabel(words, fontsize=10.5)
     small: dict[str, Any] = {"fontsize": 9.5, "handlelength": 1.1, "columnspacing": 1.0}
     legend_strip(sheet.place(legend), handles, columns=4, **small)
     return figure

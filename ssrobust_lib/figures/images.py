@@ -207,10 +207,10 @@ def ct_sheet(
             plane = overlay(plane, mask[index].astype(int), structure_colours(structures))
         axes = sheet.place(box)
         picture(axes, plane[::-1] if upright else plane, aspect=aspect)
-        axes.set_title(name, fontsize=10, fontweight="normal", loc="center", pad=3)
+        axes.set_title(name, fontsize=10.5, fontweight="normal", loc="center", pad=3)
         _sides(axes, "AP" if name.startswith("sagittal") else "RL")
     if legend is not None:
-        legend_strip(sheet.place(legend), handles, columns=4, fontsize=9.5, handlelength=1.1, columnspacing=1.0)
+        legend_strip(sheet.place(legend), handles, columns=4, fontsize=10.5, handlelength=1.1, columnspacing=1.0)
     return figure
 
 
@@ -226,4 +226,4 @@ def _richest(mask: np.ndarray | None, axis: int) -> int | None:
 def _sides(axes, letters: str) -> None:
     """Letters of the two sides: R and L of the patient, or A and P."""
     for x, letter, side in ((0.03, letters[0], "left"), (0.97, letters[1], "right")):
-        axes.text(x, 0.5, letter, transform=axes.transAxes, color="#ffe27a", fontsize=9, ha=side, va="center")
+        axes.text(x, 0.5, letter, transform=axes.transAxes, color="#ffe27a", fontsize=10.5, ha=side, va="center")

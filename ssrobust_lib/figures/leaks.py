@@ -63,7 +63,7 @@ def leak_bars(scores: pd.DataFrame, *, dataset: str, title: str = "What leaks of
                     dodge = seed_dodge(values.size, width * 0.5)
                     axes.plot(x + dodge, values, "o", color="white", markeredgecolor=INK, markersize=3.2, zorder=4)
         axes.set_title(words)
-        axes.set_xticks(range(len(WAY_WORDS)), list(WAY_WORDS.values()), fontsize=9)
+        axes.set_xticks(range(len(WAY_WORDS)), list(WAY_WORDS.values()), fontsize=10.5)
         axes.tick_params(axis="x", length=0)
         axes.set_ylim(0, 1)
         axes.set_yticks(np.arange(0, 1.01, 0.2))

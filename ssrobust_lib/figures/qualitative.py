@@ -96,7 +96,7 @@ def segmentation_cases(
                 axes.set_title(_wrapped(name), fontsize=10.5, loc="center", pad=4)
             if column == 0:
                 axes.set_ylabel(case.title, fontsize=10.5)
-    legend_strip(sheet.place(legend), handles, columns=4, fontsize=9.5, handlelength=1.1, columnspacing=1.0)
+    legend_strip(sheet.place(legend), handles, columns=4, fontsize=10.5, handlelength=1.1, columnspacing=1.0)
     return figure
 
 

@@ -79,7 +79,7 @@ def severity_curves(
             axes.axhline(majority, color=FAINT, linestyle=(0, (1, 1.5)), linewidth=1.4)
         axes.set_title(corruption_title(name))
         axes.set_xlim(-0.2, 5.2)
-        axes.set_xticks(range(6), ["clean", "1", "2", "3", "4", "5"], fontsize=10)
+        axes.set_xticks(range(6), ["clean", "1", "2", "3", "4", "5"], fontsize=10.5)
         if bounded:
             axes.set_ylim(0, 1.02)
             axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
