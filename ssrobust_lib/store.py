@@ -18,17 +18,25 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+
+from ssrobust_lib.hardware import hardware
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
 RECORD = "cell.json"
+
+PACKAGES = (
+    "ssrobust", "torch", "torchvision", "numpy", "pandas", "scipy", "statsmodels", "torchmetrics", "monai",
+    "pydicom", "nibabel", "SimpleITK", "pillow",
+)  # fmt: skip
+"""Distributions whose versions a result's record states: those that numbers pass through."""
 
 
 class StoreError(RuntimeError):
@@ -74,11 +82,15 @@ def writing(folder: Path, record: dict[str, Any]) -> Iterator[Path]:
         The disk is full or cannot be written. What was finished before stays.
     """
     aside = folder.with_name(f".{folder.name}.partial")
-    started, cpu = time.time(), time.process_time()
+    started, cpu = time.time(), cpu_seconds()
     try:
         aside.mkdir(parents=True, exist_ok=True)
         yield aside
-        spent = {"seconds": round(time.time() - started, 2), "cpu_seconds": round(time.process_time() - cpu, 2)}
+        spent: dict[str, Any] = {
+            "seconds": round(time.time() - started, 2),
+            "cpu_seconds": round(cpu_seconds() - cpu, 2),
+        }
+        spent["finished"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         write_json(aside / RECORD, {**record, **spent, "peak_memory_bytes": peak_memory(), **provenance()})
         if folder.exists():  # made beforehand and empty, or left by an older layout
             shutil.rmtree(folder)
@@ -102,16 +114,28 @@ def peak_memory() -> int:
     return peak if platform.system() == "Darwin" else peak * 1024
 
 
+def cpu_seconds() -> float:
+    """Processor time of this process, all its threads, and of the processes that it has waited for."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
+
+
 @cache
 def provenance() -> dict[str, Any]:
-    """Versions, processor and commit under which results are made."""
-    packages = ("ssrobust", "torch", "numpy", "pandas", "scipy")
+    """Versions, machine and commit under which results are made."""
     return {
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "versions": {"python": platform.python_version(), **{name: installed(name) for name in PACKAGES}},
+        "hardware": hardware(),
         "commit": _commit(),
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
+
+
+def installed(package: str) -> str:
+    """Version of a distribution, or 'not installed'."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _commit() -> str:

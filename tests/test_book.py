@@ -13,7 +13,6 @@ from PIL import Image
 from ssrobust_lib.book import texts as book_texts
 from ssrobust_lib.book.browser import find_chromium
 from ssrobust_lib.book.build import (
-    FIGURES,
     GENERATED,
     PAGE_NOTE,
     BookError,
@@ -23,9 +22,9 @@ from ssrobust_lib.book.build import (
     missing_files,
     pages,
     screenshots,
-    separate_pictures,
 )
 from ssrobust_lib.book.checks import WIDTHS, book_pages
+from ssrobust_lib.book.embedded_files import separate_pictures
 from ssrobust_lib.config import PROFILES, PROJECT, load_profile
 
 BOOK = PROJECT / "book"
@@ -316,8 +315,6 @@ def test_the_real_book_lacks_nothing_but_what_a_run_makes(tmp_path: Path) -> Non
     for name in GENERATED:
         (source / "generated").mkdir(exist_ok=True)
         (source / "generated" / name).write_text("x")
-    for name in FIGURES:
-        picture(source / "figures" / name)
     notebooks = [page for page in pages(source) if page.startswith("notebooks/")]
     assert sorted(missing_files(source)) == sorted(f"{page}.ipynb" for page in notebooks)
     assert notebooks == sorted(notebooks) and len(notebooks) == 7

@@ -230,9 +230,12 @@ def test_figures_leave_settings_alone_and_give_equal_bytes(scores):
 def test_a_figure_shows_itself_with_alternative_text_and_a_caption_that_can_be_read(scores):
     figure = figures.corruption_bars(scores, metric="Accuracy", dataset="sets <of> phantoms", title="Under corruption")
     shown = figure._repr_mimebundle_()
-    assert shown["text/plain"].startswith("Under corruption Data: sets <of> phantoms.")
+    assert (
+        shown["text/plain"].startswith("Under corruption Self-supervised")
+        and "Data: sets <of> phantoms." in shown["text/plain"]
+    )
     html = shown["text/html"]
-    assert '<img alt="Under corruption" src="data:image/png;base64,' in html
+    assert f'<img alt="Under corruption {figure.see}" src="data:image/png;base64,' in html
     assert "<figcaption" in html and "Data: sets &lt;of&gt; phantoms." in html
     with_caption, without = figure.png(), figure.png(caption=False)
     assert with_caption != without and with_caption == figure.png(), "the caption comes back"

@@ -6,7 +6,7 @@ all, and from these files the page `Benchmarks`. No section of the paper.
 A file holds one `BenchmarkRun`: which benchmark, when, on which processor, with which versions, and its rows. A row
 says what was measured (`name`), the figure (`measured`, a text), the `goal` (a text that starts with <= or >=; empty
 where there is none) and whether it is `met`: true, false, or null where a figure has no goal or could not be measured.
-Further fields of a row (peer, version, images_per_second, ...) become columns.
+Further fields of a row (peer, version, images_per_second, ...) stand below its name, and are columns of the CSV.
 """
 
 import html
@@ -14,7 +14,6 @@ import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ssrobust_lib import store
 from ssrobust_lib.config import BENCHMARK_RESULTS, PROJECT
+from ssrobust_lib.hardware import processor
 
 ALWAYS = ("torch", "numpy")
 """Packages whose versions every run states; a benchmark adds those of its peers."""
@@ -114,7 +114,7 @@ def keep_results(
             seconds=round(seconds, 1),
             commit=store.provenance()["commit"],
             machine=machine(threads),
-            versions={package: _version(package) for package in dict.fromkeys((*ALWAYS, *packages))},
+            versions={package: store.installed(package) for package in dict.fromkeys((*ALWAYS, *packages))},
             rows=tuple(Row(**{key: _native(value) for key, value in row.items()}) for row in rows),
         )
     except ValidationError as error:
@@ -146,28 +146,13 @@ def machine(threads: int | None = None) -> dict[str, str | int]:
 
     about: dict[str, str | int] = {
         "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count() or 1,
         "threads": threads or torch.get_num_threads(),
     }
     if torch.cuda.is_available():
         about["gpu"] = torch.cuda.get_device_name()
     return about
-
-
-def _processor() -> str:
-    """The processor's name as Linux tells it, or what Python knows."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(errors="replace").splitlines() if cpuinfo.is_file() else []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, "") or platform.processor() or platform.machine()
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def latest_results(folder: Path | None = None) -> tuple[list[BenchmarkRun], list[str]]:
@@ -196,7 +181,7 @@ def results_text(folder: Path | None = None) -> str:
     """Write the body of the book's page of benchmarks: what was missed first, then a table for each benchmark."""
     runs, faults = latest_results(folder)
     parts = [_summary(runs)] if runs else [_NONE]
-    parts += [f"## {run.name.replace(':', ', ')}\n\n{_about(run)}\n\n{_table(run)}" for run in runs]
+    parts += [_section(run) for run in runs]
     if faults:
         listed = "\n".join(f"- {_plain(fault)}" for fault in faults)
         parts.append(f"## Files that could not be read\n\n{listed}")
@@ -223,8 +208,16 @@ def _summary(runs: Sequence[BenchmarkRun]) -> str:
     return f"**{len(missed)} of {len(judged)} goals were missed:**{beside}\n\n{listed}"
 
 
+def _section(run: BenchmarkRun) -> str:
+    """A benchmark: its verdict first, then its figures, and last when, on what and with which versions."""
+    judged = [row for row in run.rows if row.met is not None]
+    met = sum(bool(row.met) for row in judged)
+    verdict = f"{met} of {len(judged)} goals met." if judged else "None of its figures has a goal."
+    return f"## {run.name.replace(':', ', ')}\n\n**{verdict}**\n\n{_table(run)}\n\n{_about(run)}"
+
+
 def _about(run: BenchmarkRun) -> str:
-    """One sentence: when, on what, with which versions."""
+    """When, on what, with which versions."""
     where = run.machine
     processor = _plain(str(where["processor"]))
     gpu = f", {where['gpu']}" if "gpu" in where else ""
@@ -233,32 +226,40 @@ def _about(run: BenchmarkRun) -> str:
     known = "" if run.commit == "unknown" else f" Commit `{run.commit}`."
     return (
         f"Run on {run.started[:10]} at {run.started[11:16]} UTC in {run.seconds:.0f} s, on {processor} "
-        f"({where['cores']} cores, {threads}{gpu}). {_plain(versions)}.{known}"
+        f"({where['cores']} cores, {threads}{gpu}).{known} Versions: {_plain(versions)}."
     )
 
 
 def _table(run: BenchmarkRun) -> str:
+    """Four columns, which fit beside the navigation: what was missed first, further fields in small print."""
     from ssrobust_lib import figures as fig
+    from ssrobust_lib.figures.tables import Markup, object_frame, small
 
-    further = list(dict.fromkeys(name for row in run.rows for name in (row.model_extra or {})))
+    order = sorted(run.rows, key=lambda row: [False, None, True].index(row.met))
     rows = [
-        {"what": row.name, "measured": row.measured, "goal": row.goal or "–"}
-        | {name: _cell((row.model_extra or {}).get(name)) for name in further}
-        | {"verdict": row.verdict}
-        for row in run.rows
+        {
+            "verdict": row.verdict,
+            "what": Markup(html.escape(row.name) + small(_further(row))),
+            "measured": row.measured,
+            "goal": row.goal or "–",
+        }
+        for row in order
     ]
-    columns = ["what", "measured", "goal", *further, "verdict"]
     table = fig.html_table(
-        pd.DataFrame(rows, columns=columns), f"Benchmark {run.name}", tones={"verdict": _TONES}, stacked=True
+        object_frame(rows, ["verdict", "what", "measured", "goal"]),
+        f"Benchmark {run.name}",
+        tones={"verdict": _TONES},
+        stacked=True,
+        data=pd.DataFrame([row.model_dump() for row in run.rows]),
     )
     return f"```{{raw}} html\n{table.html}\n```"
 
 
-def _cell(value: Any) -> str:
-    """A further field as a table shows it; a dash where a row does not have it."""
-    if value is None or value == "":
-        return "–"
-    return f"{value:,.4g}" if isinstance(value, float) else str(value)
+def _further(row: Row) -> str:
+    """The fields that a benchmark added to a row, in words: 'spread 40.1 to 74.3, turns 9'."""
+    fields = {name: value for name, value in (row.model_extra or {}).items() if value not in (None, "")}
+    texts = {name: f"{value:,.4g}" if isinstance(value, float) else str(value) for name, value in fields.items()}
+    return ", ".join(f"{name.replace('_', ' ')} {text}" for name, text in texts.items() if text not in row.name)
 
 
 def _plain(text: str) -> str:

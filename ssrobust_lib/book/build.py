@@ -6,8 +6,6 @@ no network, put in place in one step, so that a reader never meets half a book. 
 The book presents sections 2 to 4 of the paper; it computes none of them.
 """
 
-import base64
-import hashlib
 import json
 import os
 import re
@@ -20,9 +18,9 @@ from pathlib import Path
 import yaml
 
 from ssrobust_lib.book.checks import check_book, screenshots
+from ssrobust_lib.book.embedded_files import separate_downloads, separate_pictures
 
 __all__ = [
-    "FIGURES",
     "GENERATED",
     "PAGE_NOTE",
     "BookError",
@@ -44,20 +42,22 @@ GENERATED = (
     "benchmarks.md",
     "split_columns.md",
     "splits.csv",
+    "answers.md",
+    "provenance.md",
+    "citation.md",
+    "columns.md",
 )
 """Texts that the prose includes from `generated/`: on which images the numbers were computed, the verdict on each claim
-of the paper, the captions of the summary's figures, the parameters of the run, what the explorer shows, what the
-paper's own numbers allow, the latest benchmarks, the columns of the table of splits; and that table itself, which
-pages offer for download."""
+of the paper, the two figures of the start page, the parameters of the run, what the explorer shows, what the paper's
+own numbers allow, the latest benchmarks, the columns of the table of splits, that table itself, which pages offer for
+download; the answer in a sentence per task, where the numbers come from, what to cite, and what the columns of the
+tables mean."""
 
 SPLITS_FILE = "splits.csv"
 
 PAGE_NOTE = "page_note.md"
 """Generated text that is put below the title of every notebook: whoever lands there must not take phantoms for
 patients."""
-
-FIGURES = ("summary_classification.png", "summary_segmentation.png")
-"""Figures that the prose shows from `figures/`: mean score under each corruption, one bar per arm and corruption."""
 
 _USED_FILE = re.compile(
     r"^\s*(?:```|:::)+\{(?:include|figure|image)\}\s+(?P<path>\S+)|\{download\}`[^`<]*<(?P<download>[^>`]+)>`",
@@ -69,9 +69,6 @@ _LIVE_CODE = re.compile(
     |<script\ type="text/x-thebe-config">.*?</script>\s*
     |<link[^>]*href="[^"]*sphinx-thebe\.css[^"]*"[^>]*>\s*""",
     re.VERBOSE | re.DOTALL,
-)
-_PICTURE = re.compile(
-    r'<img (?P<before>[^>]*?)src="data:image/png;base64,(?P<data>[A-Za-z0-9+/=\s]+)"(?P<after>[^>]*)>'
 )
 _LOG_LINES = 40
 
@@ -101,7 +98,7 @@ def build_book(
         Folder of the HTML. `<destination>.build` beside it is used for building: deleted first, and kept after a
         failure for looking at it.
     figures : Path, optional
-        Folder copied to `figures/`; the prose shows `FIGURES` from it.
+        Folder copied to `figures/`, for prose that shows pictures from there.
     generated : mapping of str to str, optional
         File name to Markdown text, written to `generated/`; the prose includes `GENERATED`, and `PAGE_NOTE` is put into
         every notebook.
@@ -134,6 +131,7 @@ def build_book(
     html = _render(source, build_folder / "output")
     _drop_live_code(html)
     separate_pictures(html)
+    separate_downloads(html)
     _put_in_place(html, destination)
     shutil.rmtree(build_folder, ignore_errors=True)
     return destination / "index.html"
@@ -257,25 +255,6 @@ def _drop_live_code(html: Path) -> None:
     for page in html.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         page.write_text(_LIVE_CODE.sub("", text), encoding="utf-8")
-
-
-def separate_pictures(html: Path) -> None:
-    """Move the pictures that pages hold inside into files, each linked to itself: tapped, it fills the screen."""
-    folder = html / "_images"
-    for page in html.rglob("*.html"):
-        text = page.read_text(encoding="utf-8")
-        if "data:image/png;base64," not in text:
-            continue
-
-        def moved(match: re.Match[str], up: str = "../" * (len(page.relative_to(html).parts) - 1)) -> str:
-            content = base64.b64decode(match["data"])
-            path = folder / f"{hashlib.sha256(content).hexdigest()[:20]}.png"
-            folder.mkdir(exist_ok=True)
-            path.write_bytes(content)
-            address = f"{up}_images/{path.name}"
-            return f'<a href="{address}"><img {match["before"]}src="{address}"{match["after"]}></a>'
-
-        page.write_text(_PICTURE.sub(moved, text), encoding="utf-8")
 
 
 def _put_in_place(html: Path, destination: Path) -> None:

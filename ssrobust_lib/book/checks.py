@@ -5,6 +5,7 @@ sound book. The static checks read files only; where a Chromium is installed eve
 phone width as well.
 """
 
+import csv
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from ssrobust_lib.book.browser import find_chromium, open_window
+from ssrobust_lib.book.embedded_files import DOWNLOADS
+from ssrobust_lib.figures import COLUMN_WORDS
 
 if TYPE_CHECKING:
     from bs4 import BeautifulSoup, Tag
@@ -36,9 +39,9 @@ def check_book(html: Path, *, widths: Sequence[int] = WIDTHS) -> list[str]:
 
     Looked for: links and pages of the table of contents that lead nowhere, missing or damaged pictures, anything
     fetched from a network, output of failed cells and warnings, cells of tables without a value, unresolved
-    references, citations and glued values, repeated search boxes, pages heavier than `HEAVIEST_PAGE`. With a Chromium
-    also: pages wider than the window, pictures and formulas that do not show, errors of scripts, requests that leave
-    the machine.
+    references, citations and glued values, repeated search boxes, pages heavier than `HEAVIEST_PAGE`, tables to save
+    with columns that nobody describes. With a Chromium also: pages wider than the window, pictures and formulas that do
+    not show, errors of scripts, requests that leave the machine.
 
     Parameters
     ----------
@@ -56,6 +59,7 @@ def check_book(html: Path, *, widths: Sequence[int] = WIDTHS) -> list[str]:
     found: list[str] = []
     for page in book_pages(html):
         found.extend(f"{page.relative_to(html).as_posix()}: {problem}" for problem in _static_problems(page, html))
+    found.extend(_download_problems(html))
     for sheet in sorted(html.rglob("*.css")):
         text = sheet.read_text(encoding="utf-8", errors="replace")
         found.extend(f"{sheet.relative_to(html).as_posix()}: {problem}" for problem in _style_problems(text))
@@ -97,6 +101,24 @@ def _folder(html: Path) -> Path:
     if not (folder / "index.html").is_file():
         raise FileNotFoundError(f"{folder} holds no book: expected index.html in it; run `make book` first")
     return folder
+
+
+def _download_problems(html: Path) -> Iterator[str]:
+    """Yield what is wrong with the files below figures and tables."""
+    for path in sorted((html / DOWNLOADS).glob("*.*")):
+        where = path.relative_to(html).as_posix()
+        if path.suffix == ".csv":
+            with path.open(encoding="utf-8", newline="") as file:
+                head = next(csv.reader(file), [])
+            unknown = [column for column in head if column not in COLUMN_WORDS]
+            if not head:
+                yield f"{where}: has no columns"
+            elif unknown and not path.name.startswith("benchmarks-"):  # their rows have fields of their own
+                yield f"{where}: nobody describes {', '.join(unknown)}: add them to COLUMN_WORDS"
+        elif path.suffix == ".svg" and (reason := _damage(path)):
+            yield f"{where}: is damaged: {reason}"
+        elif path.suffix == ".pdf" and not path.read_bytes().startswith(b"%PDF-"):
+            yield f"{where}: is no PDF"
 
 
 def _static_problems(page: Path, html: Path) -> Iterator[str]:

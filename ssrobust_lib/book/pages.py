@@ -20,19 +20,11 @@ def reports(study: Study) -> dict[str, Path]:
 
 
 def _shown_by() -> list[str]:
-    names = (
-        "claims",
-        "data_report",
-        "examples",
-        "label_rows",
-        "leaks",
-        "paper",
-        "readings",
-        "readings_splits",
-        "report",
-        "result_tables",
-    )
-    files = [*sorted((PACKAGE / "figures").glob("*.py")), *(PACKAGE / f"{name}.py" for name in names)]
+    """Contents of the files that shape what a report shows and that no cell's key covers."""
+    packages = [PACKAGE / name for name in ("figures", "statistics", "splits")]
+    files = [file for package in packages for file in sorted(package.glob("*.py"))]
+    read = ("data_report", "examples", "readings")
+    files += [file for file in sorted((PACKAGE / "book").glob("*.py")) if file.stem.startswith(read)]
     files += sorted((PROJECT / "book").glob("paper_*"))
     return [_content(path) for path in files]
 

@@ -3,16 +3,19 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
+from ssrobust_lib.book.answers import answer_text
 from ssrobust_lib.book.benchmark_results import results_text
 from ssrobust_lib.book.build import PAGE_NOTE, SPLITS_FILE, build_book
+from ssrobust_lib.book.citing import citation_text
 from ssrobust_lib.book.pages import reports
 from ssrobust_lib.book.readings_paper import chapter_text
+from ssrobust_lib.book.provenance import provenance_text
 from ssrobust_lib.book.texts import banner, page_note, run_table
 from ssrobust_lib.config import PROJECT
 from ssrobust_lib.explorer.page import explorer_text
-from ssrobust_lib.splits.table import columns_text, to_csv
+from ssrobust_lib.figures.column_words import columns_text
+from ssrobust_lib.splits.table import columns_text as split_columns_text
+from ssrobust_lib.splits.table import to_csv
 
 if TYPE_CHECKING:
     from ssrobust_lib.study import Study
@@ -22,27 +25,23 @@ METRICS = {"pneumonia": ("accuracy", "summary_classification"), "organs": ("dice
 
 def publish_book(study: "Study") -> Path:
     """Render the book of a finished run into ``runs/<profile>/book``; return its index page."""
-    figures = study.folder / "figures"
-    figures.mkdir(exist_ok=True)
-    captions = write_summary_figures(study, figures)
     return build_book(
         PROJECT / "book",
         reports(study),
         study.folder / "book",
-        figures=figures,
-        generated=generated_texts(study) | captions,
+        generated=generated_texts(study) | summary_figures(study),
         profile=study.profile.name,
     )
 
 
-def write_summary_figures(study: "Study", folder: Path) -> dict[str, str]:
-    """Write the two bar charts of the index page, as PNG and SVG; return their captions by file name."""
+def summary_figures(study: "Study") -> dict[str, str]:
+    """The two bar charts of the start page as Markdown, by file name."""
     from ssrobust_lib import figures as fig
     from ssrobust_lib.book import data_report, examples
 
     cells = study.cells("07_stats")
     scores, comparisons = study.table(cells, "seed_scores"), study.table(cells, "comparisons")
-    captions = {}
+    texts = {}
     for task, (metric, name) in METRICS.items():
         own = (scores["task"] == task) & (scores["role"] == "home") & (scores["metric"] == metric)
         tested = comparisons[
@@ -64,11 +63,9 @@ def write_summary_figures(study: "Study", folder: Path) -> dict[str, str]:
         words: dict[str, Any] = {"metric": fig.metric_title(metric), "dataset": dataset, "title": title}
         unreached = examples.unreached_floors(study, task) if there else []
         figure = fig.corruption_bars(rows, tested, majority=majority, unreached=unreached, **words)
-        (folder / f"{name}.png").write_bytes(figure.png(caption=False))
-        figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
         mark = str(examples.pretext_mark(study, task).data) if there else ""
-        captions[f"{name}.md"] = f"{figure.caption} {mark}".strip() + "\n"
-    return captions
+        texts[f"{name}.md"] = f"```{{raw}} html\n{figure.html()}\n```\n\n{mark}".strip() + "\n"
+    return texts
 
 
 def generated_texts(study: "Study") -> dict[str, str]:
@@ -78,11 +75,15 @@ def generated_texts(study: "Study") -> dict[str, str]:
         PAGE_NOTE: page_note(study.profile),
         "claim_table.md": _claims(study),
         SPLITS_FILE: _splits(study),
-        "split_columns.md": columns_text() + "\n",
-        "run_table.md": _run(study),
+        "split_columns.md": split_columns_text() + "\n",
+        "run_table.md": run_table(study.profile),
         "explorer.md": explorer_text(study),
         "paper_numbers.md": chapter_text(),
         "benchmarks.md": results_text(),
+        "answers.md": _answers(study),
+        "provenance.md": provenance_text(study),
+        "citation.md": citation_text(study),
+        "columns.md": columns_text(),
     }
 
 
@@ -120,20 +121,11 @@ def _claims(study: "Study") -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _run(study: "Study") -> str:
-    """The run's parameters, and what it took."""
-    from ssrobust_lib import figures as fig
+def _answers(study: "Study") -> str:
+    """The answer of each task for every arm, and which arm did not learn its puzzles."""
+    from ssrobust_lib.book import examples
 
-    records = [study.record(cell) for cell in study.all_cells]
-    last = records[-1]
-    facts = {
-        "time of all cells": f"{sum(record['seconds'] for record in records) / 60:.1f} min, added up",
-        "largest memory of a process": f"{max(record['peak_memory_bytes'] for record in records) / 2**30:.2f} GiB",
-        "machine": last["machine"],
-        "versions": ", ".join(f"{name} {version}" for name, version in last["versions"].items()),
-        "commit": last["commit"],
-    }
-    known = [(name, str(value)) for name, value in facts.items() if str(value) != "unknown"]
-    table = pd.DataFrame(known, columns=["what", "value"])
-    shown = fig.html_table(table, "What this run took", headings={"what": "", "value": ""})
-    return f"{run_table(study.profile)}\n```{{raw}} html\n{shown.html}\n```\n"
+    comparisons = study.table(study.cells("07_stats"), "comparisons")
+    metrics, names = {task: metric for task, (metric, _) in METRICS.items()}, examples.short_names(study)
+    said = [answer_text(comparisons, metrics, arm, names) for arm in study.profile.pretext_tasks]
+    return "\n".join([*said, str(examples.pretext_mark(study).data)]).strip() + "\n"

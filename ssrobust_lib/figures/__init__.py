@@ -9,9 +9,11 @@ from .bars import clean_bars, corruption_bars
 from .breakdowns import class_balance, structure_dice
 from .calibration import calibration_curves
 from .canvas import StudyFigure
+from .column_words import COLUMN_WORDS
 from .comparisons import forest_plot
 from .corrupted_images import corruption_examples, severity_strip
 from .curves import pretext_accuracy, training_curves
+from .downloads import link_row
 from .explored import explored_slices, explored_xrays
 from .images import ct_sheet, overlay, window_hu, xray_sheet
 from .leaks import leak_bars, leak_table
@@ -49,6 +51,7 @@ from .tables import P_FORMATS, HtmlTable, html_table
 from .tidy import score_rows
 
 __all__ = [
+    "COLUMN_WORDS",
     "P_FORMATS",
     "VERDICT_TONES",
     "Case",
@@ -82,6 +85,7 @@ __all__ = [
     "jigsaw_examples",
     "leak_bars",
     "leak_table",
+    "link_row",
     "mean_std",
     "method_figure",
     "metric_table",

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from .canvas import StudyFigure, arm_patches, finish, legend_above, legend_strip, message_figure, new_figure, styled
 from .style import INK, arm_styles, corruption_title, format_p, order_corruptions, p_colour, paper_label
 from .tidy import choose_arms, missing_runs, require_columns, seed_dodge, seed_interval
+from .what_to_see import seen_in_bars, seen_in_clean_bars
 
 _GROUP = 0.84
 
@@ -102,7 +103,7 @@ def corruption_bars(
             p = p_values[condition]
             axes.annotate(
                 format_p(p), (position, top), (0, 5), textcoords="offset points", ha="center", va="bottom",
-                fontsize=10.5 if len(conditions) < 8 else 9, color=p_colour(p),
+                fontsize=10.5, color=p_colour(p),
                 fontweight="bold" if p < 0.001 else "normal", gid=f"p:{condition}",
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
             )  # fmt: skip
@@ -125,7 +126,7 @@ def corruption_bars(
         p_note = f"p ({words}, these networks): {paper_label(arm)} against {paper_label(reference)}; red: p < 0.001."
     floor_note = "*: the floor was not reached, severity 5 is the end of the range." if any(stars.values()) else None
     notes = [_interval_note(scores), p_note, floor_note, _level_note(scores), missing_runs(scores, arms)]
-    return finish(figure, title, dataset, notes)
+    return finish(figure, title, dataset, notes, see=seen_in_bars(scores, arms))
 
 
 def majority_line(axes: Axes, majority: float) -> Line2D:
@@ -208,4 +209,5 @@ def clean_bars(
         axes.set_ylim(0, 1)
         axes.yaxis.grid(True)
     legend_strip(strip, handles)
-    return finish(figure, title, dataset, [_interval_note(everything), missing_runs(everything, arms)])
+    notes = [_interval_note(everything), missing_runs(everything, arms)]
+    return finish(figure, title, dataset, notes, see=seen_in_clean_bars(panels, arms))

@@ -9,6 +9,7 @@ import pandas as pd
 from .canvas import StudyFigure, arm_patches, finish, legend_above, message_figure, new_figure, styled
 from .style import INK, arm_styles, structure_title
 from .tidy import choose_arms, missing_runs, require_columns
+from .what_to_see import seen_in_balance, seen_in_structures
 
 _PART_WORDS = {
     "pretext": "pretext task",
@@ -55,7 +56,7 @@ def structure_dice(
     axes = figure.subplots()
     for row, name in enumerate(names):
         if name not in mean.index.get_level_values("structure"):
-            axes.text(0.01, row, "in no scan", va="center", fontsize=10, fontstyle="italic")
+            axes.text(0.01, row, "in no scan", va="center", fontsize=10.5, fontstyle="italic")
             continue
         for turn, init in enumerate(arms):
             if (name, init) not in mean.index:
@@ -78,7 +79,7 @@ def structure_dice(
         f"Bars: mean over {n_scans} scans and the seeds; whiskers: standard deviation over scans, within [0, 1].",
         missing_runs(valid, arms),
     ]
-    return finish(figure, title, dataset, notes)
+    return finish(figure, title, dataset, notes, see=seen_in_structures(mean, arms))
 
 
 @styled
@@ -109,9 +110,11 @@ def class_balance(samples: pd.DataFrame, *, dataset: str, title: str = "Labels i
             axes.barh(range(len(splits)), counts[name], 0.7, left=start, color=colour, hatch=hatch, edgecolor="white",
                       linewidth=0, label=name)  # fmt: skip
         start = start + counts[name].to_numpy()
+    shares = []
     for row, split in enumerate(splits):
         total, positive = int(counts.loc[split].sum()), int(counts.loc[split, "with the finding"])
         labelled = total - int(counts.loc[split, "no label"])
+        shares += [100 * positive / labelled] if labelled else []
         share = f", {100 * positive / labelled:.1f} % with" if labelled else ""
         axes.annotate(f"{total:,}{share}", (total, row), (5, 0), textcoords="offset points", va="center", fontsize=11)
     axes.set_yticks(range(len(splits)), [str(_PART_WORDS.get(split, split)) for split in splits])
@@ -121,4 +124,4 @@ def class_balance(samples: pd.DataFrame, *, dataset: str, title: str = "Labels i
     axes.set_xlabel("Images")
     axes.xaxis.grid(True)
     legend_above(axes, axes.get_legend_handles_labels()[0])
-    return finish(figure, title, dataset)
+    return finish(figure, title, dataset, see=seen_in_balance(shares))

@@ -16,6 +16,7 @@ from .canvas import StudyFigure, finish, legend_strip, message_figure, new_figur
 from .severities import COLUMNS, corruption_panels, panels_height
 from .style import FAINT, INK, RED, arm_styles, corruption_title, order_arms, order_corruptions, paper_label
 from .tidy import require_columns
+from .what_to_see import seen_in_calibration
 
 _DASHES = (0, (4, 2))
 _WIDEST = 6  # the axis ends at this many times the strength of level 5, or at the strongest measured
@@ -102,7 +103,7 @@ def calibration_curves(
         else None,
         levels_missing(calibration),
     ]
-    return finish(figure, title, dataset, notes)
+    return finish(figure, title, dataset, notes, see=seen_in_calibration(calibration))
 
 
 def levels_missing(calibration: pd.DataFrame) -> str | None:
@@ -115,12 +116,12 @@ def levels_missing(calibration: pd.DataFrame) -> str | None:
 def _draw_levels(axes: Axes, levels: pd.DataFrame, factor: float) -> None:
     """Circles with the number of the severity inside."""
     axes.plot(
-        levels["strength"] * factor, levels["score"], color=INK, marker="o", linestyle="none", markersize=11,
+        levels["strength"] * factor, levels["score"], color=INK, marker="o", linestyle="none", markersize=13,
         markerfacecolor="white", markeredgewidth=1.2, zorder=4,
     )  # fmt: skip
     for row in levels.itertuples():
         axes.annotate(str(row.severity), (row.strength * factor, row.score), ha="center", va="center_baseline",
-                      fontsize=8.5, zorder=5)  # fmt: skip
+                      fontsize=10.5, zorder=5)  # fmt: skip
 
 
 def _draw_published(axes: Axes, strengths: np.ndarray, marker: str, end: float, row: int) -> None:

@@ -3,14 +3,15 @@
 A `StudyFigure` is a plain `matplotlib.figure.Figure` that is not known to pyplot: nothing has to be closed, nothing is
 shown twice, no global setting changes. As the last expression of a notebook cell it shows itself as HTML: the picture
 with its alternative text, and its caption as text, which a phone can wrap and a reader can select.
-`figure.savefig(path)` writes it with the caption drawn below. The project's style is in force while it is built
-(`styled`) and while it is drawn, and nowhere else.
+Below the caption stand links to the same figure as SVG and PDF. `figure.savefig(path)` writes it with the caption drawn
+below. The project's style is in force while it is built (`styled`) and while it is drawn, and nowhere else.
 """
 
 import base64
 import functools
 import html
 import io
+import math
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ParamSpec, TypeVar
@@ -19,15 +20,29 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.text import Text
 
+from .downloads import link_row
 from .style import DPI, FAINT, INK, STYLE, WIDTH, arm_styles, paper_label
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
+_VECTOR: Any = {"svg.hashsalt": "ssrobust", "svg.fonttype": "path", "pdf.fonttype": 42}
+"""Same ids in equal SVGs; letters as outlines in SVG, the reader may lack the font; TrueType in PDF, for journals."""
+
+LEAST_LETTERS = 9
+"""Height in CSS pixels below which no word of a figure is shown, not even on a phone."""
+
+_PICTURES_DPI = 200  # of images inside a vector file
+
+
 class StudyFigure(Figure):
     """A figure in the project's style that shows itself in a notebook."""
+
+    see: str = ""
+    """What to see in it, in one or two sentences: the first words of its caption."""
 
     def draw(self, renderer: Any) -> None:
         with matplotlib.rc_context(STYLE):
@@ -58,21 +73,47 @@ class StudyFigure(Figure):
                 label.set_in_layout(True)
         return stream.getvalue()
 
-    def html(self, *, every_colour: bool = False) -> str:
-        """The figure as an HTML `<figure>`: picture with alternative text, caption as text below.
+    def vector(self, kind: str) -> bytes:
+        """The figure as 'svg' or 'pdf', caption drawn below; equal figures give equal bytes (no date inside).
+
+        Lines and letters are vectors; images stay images.
+
+        Raises
+        ------
+        ValueError
+            For another kind.
+        """
+        nameless: dict[str, dict[str, Any]] = {
+            "svg": {"Date": None, "Creator": None, "Title": self.title, "Description": self.caption},
+            "pdf": {"CreationDate": None, "Creator": None, "Producer": None, "Title": self.title},
+        }
+        if kind not in nameless:
+            raise ValueError(f"expected a vector format, {' or '.join(nameless)}, got {kind!r}")
+        stream = io.BytesIO()
+        around: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.08, "dpi": _PICTURES_DPI}
+        with matplotlib.rc_context(_VECTOR):
+            self.savefig(stream, format=kind, metadata=nameless[kind], **around)
+        return stream.getvalue()
+
+    def html(self, *, every_colour: bool = False, downloads: bool = True) -> str:
+        """The figure as an HTML `<figure>`: picture with alternative text, caption as text below, links to files.
 
         Parameters
         ----------
         every_colour : keep all colours, at twice the bytes; where many structures are painted over images, 256 colours
             make near ones equal.
+        downloads : whether to offer the figure as SVG and PDF.
         """
         png = self.png(caption=False)
         picture = base64.b64encode(png if every_colour else with_palette(png)).decode("ascii")
-        alt, caption = html.escape(self.title), html.escape(self.caption)
+        alt, caption = html.escape(f"{self.title} {self.see}".strip()), html.escape(self.caption)
+        files = {kind: self.vector(kind) for kind in ("svg", "pdf")} if downloads else {}
         return (
             f'<figure class="ssrobust-figure" style="margin:0 0 1.2em 0">'
-            f'<img alt="{alt}" src="data:image/png;base64,{picture}" style="max-width:100%">'
-            f'<figcaption style="font-size:0.9em">{caption}</figcaption></figure>'
+            f'<div class="ssrobust-picture" style="overflow-x:auto">'
+            f'<img alt="{alt}" src="data:image/png;base64,{picture}" '
+            f'style="max-width:100%;--least-width:{least_width(self, png)}px"></div>'
+            f'<figcaption style="font-size:0.9em">{caption}{link_row(self.title, files)}</figcaption></figure>'
         )
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
@@ -85,13 +126,35 @@ class StudyFigure(Figure):
 
     @property
     def caption(self) -> str:
-        """The words below the figure, in one line: the data set, then the notes."""
+        """The words below the figure, in one line: what to see, the data set, then the notes."""
         return " ".join(self.get_supxlabel().split())
 
     @property
     def alt(self) -> str:
         """The title and the caption in one line."""
         return f"{self.title} {self.caption}".strip()
+
+
+def smallest_letters(figure: Figure) -> float:
+    """Size in points of the smallest words on a drawn figure, title and caption left out."""
+    beside = {figure._suptitle, figure._supxlabel}  # type: ignore[attr-defined]
+    words = (item for item in figure.findobj(Text) if item not in beside)
+    return min(
+        (float(item.get_fontsize()) for item in words if item.get_visible() and item.get_text().strip()), default=12.0
+    )
+
+
+def least_width(figure: Figure, png: bytes) -> int:
+    """CSS pixels that the picture must be wide for its smallest words to be `LEAST_LETTERS` high.
+
+    Where the window is narrower, as on a phone, the picture scrolls in its own box (`book/_static/custom.css`).
+
+    Parameters
+    ----------
+    png : of the drawn figure at `DPI`.
+    """
+    inches = int.from_bytes(png[16:20], "big") / DPI  # the width in the header, pixels
+    return math.ceil(LEAST_LETTERS * 72 / smallest_letters(figure) * inches)
 
 
 def with_palette(png: bytes) -> bytes:
@@ -120,11 +183,14 @@ def new_figure(height: float, width: float = WIDTH) -> StudyFigure:
     return StudyFigure(figsize=(width, height), layout="constrained")
 
 
-def finish(figure: StudyFigure, title: str, dataset: str, notes: Iterable[str | None] = ()) -> StudyFigure:
-    """Put the title above and the caption below: the name of the data set first, then the notes.
+def finish(
+    figure: StudyFigure, title: str, dataset: str, notes: Iterable[str | None] = (), *, see: str = ""
+) -> StudyFigure:
+    """Put the title above and the caption below: what to see, the name of the data set, then the notes.
 
     Parameters
     ----------
+    see : what a reader should look at, or what there is to see: one or two sentences, computed where they can be.
     dataset : name of the data set, as shown ('phantoms, RSNA layout'); never empty.
     notes : sentences on what is drawn or missing; None is skipped.
 
@@ -135,7 +201,8 @@ def finish(figure: StudyFigure, title: str, dataset: str, notes: Iterable[str | 
     """
     width = figure.get_figwidth()
     figure.suptitle(wrap_title(title, width), x=0.01, ha="left")
-    figure.supxlabel(caption_of(dataset, notes, width), x=0.01, ha="left", color=FAINT, linespacing=1.25)
+    figure.see = see
+    figure.supxlabel(caption_of(dataset, notes, width, see), x=0.01, ha="left", color=FAINT, linespacing=1.25)
     return figure
 
 
@@ -144,11 +211,13 @@ def wrap_title(title: str, width: float) -> str:
     return textwrap.fill(title, int(width * 9.2), break_on_hyphens=False)
 
 
-def caption_of(dataset: str, notes: Iterable[str | None], width: float) -> str:
-    """Caption of a figure of `width` inches: the data set, then the notes; ValueError for a nameless data set."""
+def caption_of(dataset: str, notes: Iterable[str | None], width: float, see: str = "") -> str:
+    """Caption of a figure of `width` inches: what to see, data set, notes; ValueError for a nameless data set."""
     if not dataset.strip():
         raise ValueError("expected the name of the data set for the figure's caption, got nothing: pass dataset='...'")
-    caption = " ".join(["Data: " + dataset.rstrip(".") + ".", *(note for note in notes if note)])
+    caption = " ".join(
+        [*([see] if see else []), "Data: " + dataset.rstrip(".") + ".", *(note for note in notes if note)]
+    )
     return textwrap.fill(caption, int(width * 12.6), break_on_hyphens=False)
 
 

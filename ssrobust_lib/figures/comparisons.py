@@ -26,6 +26,7 @@ from .style import (
     structure_title,
 )
 from .tidy import require_columns
+from .what_to_see import seen_in_forest
 
 _COLUMNS = ["family", "metric", "condition", "arm", "reference", "n", "n_seeds", "unit"]
 _COLUMNS += ["difference", "note"]
@@ -90,7 +91,8 @@ def forest_plot(
     sheet = Sheet()
     box = (left, 0.05, WIDTH - left - right, 0.28 * len(lines))
     sheet.used = box[1] + box[3] + 0.55
-    figure = sheet.figure(title, dataset, _notes(comparisons, margin, estimand))
+    notes = _notes(comparisons, margin, estimand)
+    figure = sheet.figure(title, dataset, notes, see=seen_in_forest(comparisons))
     axes = sheet.place(box)
     across = blended_transform_factory(figure.transFigure, axes.transData)
     beside = blended_transform_factory(axes.transAxes, axes.transData)
@@ -106,7 +108,7 @@ def forest_plot(
                   fontweight="bold" if p is not None and p < 0.001 else "normal")  # fmt: skip
         if pd.isna(row["difference"]):
             axes.text(0.5, y, str(row["note"]) or "not computed", transform=beside, ha="center", va="center",
-                      fontsize=9.5, fontstyle="italic", color=FAINT)  # fmt: skip
+                      fontsize=10.5, fontstyle="italic", color=FAINT)  # fmt: skip
             continue
         style = styles[row["arm"]]
         leaves_out_zero = pd.notna(row["ci_low"]) and (row["ci_low"] > 0 or row["ci_high"] < 0)

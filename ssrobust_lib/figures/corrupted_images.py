@@ -42,17 +42,18 @@ def corruption_examples(
     cell, heading = sheet.column_width(columns), 0.42 if wrapped else 0.27
     boxes = [sheet.row(columns, _tallest(rows[name], cell), above=heading * first) for name, _, first in lines]
     level = None if severity is None else f"Severity {severity} of 5."
-    figure = sheet.figure(title, dataset, [level])
+    see = "Compare each picture with the original: what can no longer be seen, no network can use."
+    figure = sheet.figure(title, dataset, [level], see=see)
     for (row_name, block, first), places in zip(lines, boxes, strict=True):
         for turn, (place, name) in enumerate(zip(places, block, strict=False)):
             axes = sheet.place(place)
             image = rows[row_name].get(name)
             picture(axes, np.full((8, 8), 0.93) if image is None else image)
             if image is None:
-                axes.text(0.5, 0.5, "none", ha="center", va="center", transform=axes.transAxes, fontsize=10)
+                axes.text(0.5, 0.5, "none", ha="center", va="center", transform=axes.transAxes, fontsize=10.5)
             if first:
                 word = "Original" if name == "clean" else corruption_title(name, wrap=wrapped)
-                axes.set_title(word, fontsize=10 if wrapped else 12, loc="center", fontweight="normal", pad=4)
+                axes.set_title(word, fontsize=10.5 if wrapped else 12, loc="center", fontweight="normal", pad=4)
             if turn == 0:
                 axes.set_ylabel(row_name, fontsize=11)
     return figure
@@ -97,14 +98,15 @@ def severity_strip(
         name: sheet.row(6, _tallest(images[name], sheet.column_width(6)), above=0.28, below=below) for name in names
     }
     note = "From left to right: clean, then severities 1 to 5" + ("; below: strength." if strengths else ".")
-    figure = sheet.figure(title, dataset, [note])
+    see = "Look along a row for the picture in which you would stop trusting your own reading."
+    figure = sheet.figure(title, dataset, [note], see=see)
     for name, places in boxes.items():
         for level, place in enumerate(places):
             axes = sheet.place(place)
             image = images[name].get(level)
             picture(axes, np.full((8, 8), 0.93) if image is None else image)
             if image is None:
-                axes.text(0.5, 0.5, "not made", ha="center", va="center", transform=axes.transAxes, fontsize=10)
+                axes.text(0.5, 0.5, "not made", ha="center", va="center", transform=axes.transAxes, fontsize=10.5)
             strength = (strengths or {}).get(name, {}).get(level, "clean" if level == 0 else "")
             axes.set_xlabel(strength if strengths else "", fontsize=10.5, labelpad=2)
             if level == 0:

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from .canvas import StudyFigure, finish, legend_strip, message_figure, new_figure, styled
 from .style import FAINT, INK, arm_styles, paper_label
 from .tidy import choose_arms, missing_runs, require_columns, wilson_interval
+from .what_to_see import seen_in_puzzles_solved, seen_in_training
 
 
 def _spread(axes: Axes, frame: pd.DataFrame, column: str, *, colour: str, line, marker: str | None) -> None:
@@ -75,7 +76,8 @@ def training_curves(
     legend_strip(figure.add_subplot(grid[0, :]), handles)
     n_seeds = curves["seed"].nunique()
     spread = f"Thick: mean of {n_seeds} seeds; band: their range." if n_seeds > 1 else "One seed: no spread to show."
-    return finish(figure, title, dataset, [spread, missing_runs(curves, arms)])
+    notes = [spread, missing_runs(curves, arms)]
+    return finish(figure, title, dataset, notes, see=seen_in_training(curves, arms))
 
 
 @styled
@@ -102,7 +104,7 @@ def pretext_accuracy(
     seeds = sorted(solved["seed"].unique()) if seeds is None else seeds
     by_seed = solved.groupby("seed")[["n_correct", "n"]].sum()
     figure = new_figure(1.9 + 0.42 * len(seeds))
-    axes = figure.subplots()
+    axes, above = figure.subplots(), 0
     for row, seed in enumerate(seeds):
         if seed not in by_seed.index:
             axes.text(0.5, row, "missing", va="center", ha="center", fontstyle="italic")
@@ -110,6 +112,7 @@ def pretext_accuracy(
         correct, n = int(by_seed.loc[seed, "n_correct"]), int(by_seed.loc[seed, "n"])
         low, high = wilson_interval(correct, n)
         share = correct / n
+        above += low > chance
         error = [[max(share - low, 0)], [max(high - share, 0)]]
         axes.errorbar(share, row, xerr=error, color=style.colour, marker=style.marker, capsize=4, linewidth=2)
         axes.text(1.03, row, f"{correct:,} of {n:,}", va="center", fontsize=11)
@@ -121,6 +124,5 @@ def pretext_accuracy(
     axes.set_xlim(0, 1.0)
     axes.set_xlabel("Share of puzzles solved")
     axes.xaxis.grid(True)
-    return finish(
-        figure, title, dataset, ["Share of held-out puzzles solved, with its 95 % Wilson interval; dashed: guessing."]
-    )
+    see = seen_in_puzzles_solved(above, len(by_seed), chance)
+    return finish(figure, title, dataset, ["Lines: 95 % Wilson intervals of the share; dashed: guessing."], see=see)

@@ -14,6 +14,7 @@ from .images import legend_rows, structure_patches
 from .panels import ProbabilityBars, filled, outlined, wrong_mark
 from .sheets import Sheet
 from .style import paper_label, structure_colours
+from .what_to_see import seen_in_probabilities, seen_in_slices
 
 
 @styled
@@ -32,7 +33,8 @@ def explored_xrays(views: Sequence[Any], *, dataset: str, title: str, notes: Seq
     arms = views[0].state.arms
     handles = arm_patches(arms)
     legend = sheet.strip(0.3)
-    figure = sheet.figure(title, dataset, list(notes))
+    see = seen_in_probabilities([view.scores for view in views])
+    figure = sheet.figure(title, dataset, list(notes), see=see)
     for view, place, below in zip(views, pictures, bars, strict=True):
         axes = sheet.place(place)
         picture(axes, view.corrupted)
@@ -40,8 +42,8 @@ def explored_xrays(views: Sequence[Any], *, dataset: str, title: str, notes: Seq
         axes = sheet.place(below)
         ProbabilityBars(axes, arms, words=False).show(view)
         said = "\n".join(f"{view.scores[arm]:.2f}{wrong_mark(view, arm)}" for arm in arms)
-        axes.set_xlabel(said, fontsize=9.5, labelpad=2, linespacing=1.15)
-    legend_strip(sheet.place(legend), handles, fontsize=10)
+        axes.set_xlabel(said, fontsize=10.5, labelpad=2, linespacing=1.15)
+    legend_strip(sheet.place(legend), handles, fontsize=10.5)
     return figure
 
 
@@ -63,7 +65,8 @@ def explored_slices(views: Sequence[Any], *, dataset: str, title: str, notes: Se
     side = sheet.column_width(n)
     rows = [sheet.row(n, side, above=0.26 * (turn == 0), below=0.22 * (turn > 0)) for turn in range(1 + len(arms))]
     legend = sheet.strip(legend_rows(len(handles), 4))
-    figure = sheet.figure(title, dataset, list(notes))
+    see = seen_in_slices([view.slice_dice for view in views])
+    figure = sheet.figure(title, dataset, list(notes), see=see)
     for column, view in enumerate(views):
         for turn, name in enumerate(("label", *arms)):
             axes = sheet.place(rows[turn][column])
@@ -72,10 +75,10 @@ def explored_slices(views: Sequence[Any], *, dataset: str, title: str, notes: Se
             if turn == 0:
                 axes.set_title(_level(view), fontsize=10.5, fontweight="normal", loc="center", pad=4)
             else:
-                axes.set_xlabel(f"Dice {view.slice_dice[name]:.2f}", fontsize=9.5, labelpad=2)
+                axes.set_xlabel(f"Dice {view.slice_dice[name]:.2f}", fontsize=10.5, labelpad=2)
             if column == 0:
                 words = "Label" if turn == 0 else textwrap.fill(paper_label(name), 16)
-                axes.set_ylabel(words, fontsize=9.5)
+                axes.set_ylabel(words, fontsize=10.5)
     small: dict[str, Any] = {"fontsize": 9.5, "handlelength": 1.1, "columnspacing": 1.0}
     legend_strip(sheet.place(legend), handles, columns=4, **small)
     return figure

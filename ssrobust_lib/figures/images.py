@@ -120,7 +120,12 @@ def xray_sheet(
     for start in range(0, len(images), columns):
         tallest = max(width * image.shape[0] / image.shape[1] for image in images[start : start + columns])
         boxes += sheet.row(columns, tallest, below=0.25 if (labels is not None or views is not None) else 0.0)
-    figure = sheet.figure(title, dataset, [f"Thick frame: {classes[1]}." if labels is not None else None])
+    known = [] if labels is None else [label for label in labels if label is not None and label == label]
+    positive = sum(int(label) for label in known)
+    see = (
+        f"{positive} of {len(known)} labelled images show {classes[1]}." if known else "None of the images is labelled."
+    )
+    figure = sheet.figure(title, dataset, [f"Thick frame: {classes[1]}." if known else None], see=see)
     for turn, (box, image) in enumerate(zip(boxes, images, strict=False)):
         axes = sheet.place(box)
         picture(axes, np.asarray(image, dtype=np.float32))
@@ -193,17 +198,19 @@ def ct_sheet(
     legend = sheet.strip(legend_rows(len(handles), 4)) if handles else None
     size = f"{n_slices} x {n_rows} x {n_columns} voxels of {dz:.2g} x {dy:.2g} x {dx:.2g} mm"
     note = f"{size}; window {window[0]:g} to {window[1]:g} HU."
-    figure = sheet.figure(title, dataset, [note, "No label." if mask is None else None])
+    see = "The patient's right is on the left of the picture. "
+    see += f"{len(handles)} of {len(structures)} structures are labelled." if structures else "No structure is drawn."
+    figure = sheet.figure(title, dataset, [note, "No label." if mask is None else None], see=see)
     for box, (name, index, upright, aspect) in zip(boxes, planes, strict=True):
         plane = window_hu(hu[index], window)
         if mask is not None:
             plane = overlay(plane, mask[index].astype(int), structure_colours(structures))
         axes = sheet.place(box)
         picture(axes, plane[::-1] if upright else plane, aspect=aspect)
-        axes.set_title(name, fontsize=10, fontweight="normal", loc="center", pad=3)
+        axes.set_title(name, fontsize=10.5, fontweight="normal", loc="center", pad=3)
         _sides(axes, "AP" if name.startswith("sagittal") else "RL")
     if legend is not None:
-        legend_strip(sheet.place(legend), handles, columns=4, fontsize=9.5, handlelength=1.1, columnspacing=1.0)
+        legend_strip(sheet.place(legend), handles, columns=4, fontsize=10.5, handlelength=1.1, columnspacing=1.0)
     return figure
 
 
@@ -219,4 +226,4 @@ def _richest(mask: np.ndarray | None, axis: int) -> int | None:
 def _sides(axes, letters: str) -> None:
     """Letters of the two sides: R and L of the patient, or A and P."""
     for x, letter, side in ((0.03, letters[0], "left"), (0.97, letters[1], "right")):
-        axes.text(x, 0.5, letter, transform=axes.transAxes, color="#ffe27a", fontsize=9, ha=side, va="center")
+        axes.text(x, 0.5, letter, transform=axes.transAxes, color="#ffe27a", fontsize=10.5, ha=side, va="center")

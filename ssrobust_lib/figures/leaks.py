@@ -4,6 +4,8 @@ Enters: the table of `splits.leaks.leak_scores`. Leaves: a figure with a panel p
 paper.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -12,6 +14,7 @@ from .result_tables import interval_text, signed
 from .style import INK, arm_styles, metric_title, paper_label
 from .tables import P_FORMATS, HtmlTable, html_table
 from .tidy import choose_arms, require_columns, seed_dodge
+from .what_to_see import seen_in_leaks
 
 WAY_WORDS = {
     "patient": "by\npatient",
@@ -60,14 +63,15 @@ def leak_bars(scores: pd.DataFrame, *, dataset: str, title: str = "What leaks of
                     dodge = seed_dodge(values.size, width * 0.5)
                     axes.plot(x + dodge, values, "o", color="white", markeredgecolor=INK, markersize=3.2, zorder=4)
         axes.set_title(words)
-        axes.set_xticks(range(len(WAY_WORDS)), list(WAY_WORDS.values()), fontsize=9)
+        axes.set_xticks(range(len(WAY_WORDS)), list(WAY_WORDS.values()), fontsize=10.5)
         axes.tick_params(axis="x", length=0)
         axes.set_ylim(0, 1)
         axes.set_yticks(np.arange(0, 1.01, 0.2))
         axes.yaxis.grid(True)
     n = scores.groupby("init")["seed"].nunique().max()
     seeds = f"Bars: mean over {n} seeds; dots: seeds." if n > 1 else "One seed: no spread to show."
-    return finish(figure, title, dataset, [seeds, "Every way is scored on the same test images."])
+    notes = [seeds, "Every way is scored on the same test images."]
+    return finish(figure, title, dataset, notes, see=seen_in_leaks(scores, WAY_WORDS))
 
 
 def leak_table(effects: pd.DataFrame, caption: str, *, dataset: str) -> HtmlTable:
@@ -96,4 +100,5 @@ def leak_table(effects: pd.DataFrame, caption: str, *, dataset: str) -> HtmlTabl
     headings = {"interval": "95 % interval", "n": "patients", "p_holm": "corrected p"}
     note = "Interval: over patients. Accuracy: signed ranks; AUROC: DeLong's test. Corrected: Holm, over all leaks."
     frame = pd.DataFrame(rows, columns=columns)
-    return html_table(frame, caption, dataset=dataset, headings=headings, formats=P_FORMATS, note=note, fold=caption)
+    words: dict[str, Any] = {"note": note, "fold": caption}
+    return html_table(frame, caption, dataset=dataset, headings=headings, formats=P_FORMATS, data=effects, **words)

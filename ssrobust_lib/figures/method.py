@@ -118,18 +118,18 @@ def _pretext_stage(axes: Axes, xray: np.ndarray, ct: np.ndarray) -> None:
     _panel(axes, 0, 34, 72, 26, "1  Pretext task: jigsaw puzzles, no labels")
     _show(axes, xray, 1.5, 44.6, 9.6)
     _show(axes, ct, 4.2, 38.8, 9.6)
-    axes.text(7.8, 37.8, "X-ray or CT", ha="center", va="top", fontsize=10)
+    axes.text(7.8, 37.8, "X-ray or CT", ha="center", va="top", fontsize=10.5)
     _arrow(axes, (14.6, 46.5), (18.2, 46.5))
     _show(axes, _shuffle_tiles(xray), 19, 39.8, 13.4)
-    axes.text(25.7, 37.8, "9 shuffled tiles", ha="center", va="top", fontsize=10)
+    axes.text(25.7, 37.8, "9 shuffled tiles", ha="center", va="top", fontsize=10.5)
     for y in (41.9, 46.5, 51.1):
         _arrow(axes, (33, y), (37.2, 46.5 + (y - 46.5) * 0.45), linewidth=1.2, mutation_scale=10)
     _stack(axes, 38, 46.5, (12.5, 9.8, 7.2, 4.8), BLUE)
-    axes.text(43, 54.6, "one shared trunk,\napplied to each tile", ha="center", va="center", fontsize=10)
+    axes.text(43, 54.6, "one shared trunk,\napplied to each tile", ha="center", va="center", fontsize=10.5)
     _arrow(axes, (48.8, 46.5), (52.2, 46.5))
-    axes.text(50.3, 48.6, "\u00d7 9", ha="center", fontsize=10)
+    axes.text(50.3, 48.6, "\u00d7 9", ha="center", fontsize=10.5)
     _box(axes, 52.8, 42, 17.4, 9, "permutation\nclassifier", FAINT)
-    axes.text(61.5, 40.8, "which order were\nthe tiles put in?", ha="center", va="top", fontsize=10)
+    axes.text(61.5, 40.8, "which order were\nthe tiles put in?", ha="center", va="top", fontsize=10.5)
 
 
 def _classification_stage(axes: Axes, xray: np.ndarray) -> None:
@@ -137,10 +137,10 @@ def _classification_stage(axes: Axes, xray: np.ndarray) -> None:
     _show(axes, xray, 1.4, 7.2, 8.6)
     _arrow(axes, (10.4, 11.5), (12.2, 11.5))
     _stack(axes, 12.6, 11.5, (10.5, 8.4, 6.2, 4.2), BLUE, step=2.2)
-    axes.text(16.6, 4.9, "all features", ha="center", va="top", fontsize=10, color=BLUE, fontweight="bold")
+    axes.text(16.6, 4.9, "all features", ha="center", va="top", fontsize=10.5, color=BLUE, fontweight="bold")
     _arrow(axes, (21.2, 11.5), (23, 11.5))
     _box(axes, 23.4, 8.6, 8.0, 5.8, "classi-\nfier", GREEN)
-    axes.text(27.4, 7.8, "pneumonia\nor not", ha="center", va="top", fontsize=10)
+    axes.text(27.4, 7.8, "pneumonia\nor not", ha="center", va="top", fontsize=10.5)
 
 
 def _segmentation_stage(axes: Axes, ct: np.ndarray, segmented: np.ndarray) -> None:
@@ -154,8 +154,8 @@ def _segmentation_stage(axes: Axes, ct: np.ndarray, segmented: np.ndarray) -> No
         left, right, top = 46.4 + 2.0 * turn + 0.55, 54.6 + 2.0 * (2 - turn) + 0.55, 11.5 + height / 2
         axes.plot([left, left, right, right], [top, 18.6 - 0.75 * turn, 18.6 - 0.75 * turn, top], color=FAINT,
                   linewidth=1.0, zorder=1)  # fmt: skip
-    axes.text(49.4, 4.9, "encoder", ha="center", va="top", fontsize=10, color=BLUE, fontweight="bold")
-    axes.text(57.6, 4.9, "decoder", ha="center", va="top", fontsize=10, color=GREEN, fontweight="bold")
+    axes.text(49.4, 4.9, "encoder", ha="center", va="top", fontsize=10.5, color=BLUE, fontweight="bold")
+    axes.text(57.6, 4.9, "decoder", ha="center", va="top", fontsize=10.5, color=GREEN, fontweight="bold")
     _arrow(axes, (60.6, 11.5), (62.2, 11.5))
     _show(axes, segmented, 62.6, 7.2, 8.6)
 
@@ -213,4 +213,5 @@ def method_figure(
     axes.set_ylim(-0.5, 60.5)
     axes.set_aspect("equal")
     note = "Normal training starts both networks of stage 2 from random weights instead."
-    return finish(figure, title, dataset or "schematic drawings", [note])
+    see = "Follow the blue parts: what puzzles have taught them is where fine-tuning starts; all else starts at random."
+    return finish(figure, title, dataset or "schematic drawings", [note], see=see)

@@ -15,6 +15,7 @@ from .canvas import StudyFigure, legend_strip, message_figure, picture, styled
 from .images import legend_rows, overlay, structure_patches
 from .sheets import Sheet
 from .style import order_arms, paper_label, structure_colours
+from .what_to_see import seen_in_cases
 
 _MISSING: Any = object()
 
@@ -72,7 +73,8 @@ def segmentation_cases(
     lacking = [paper_label(init) for init in arms if not any(init in case.predictions for case in cases)]
     scored = any(case.dice for case in cases)
     notes = ["Dice: mean over the structures of the whole scan." if scored else None]
-    figure = sheet.figure(title, dataset, [*notes, f"Missing: {'; '.join(lacking)}." if lacking else None])
+    notes.append(f"Missing: {'; '.join(lacking)}." if lacking else None)
+    figure = sheet.figure(title, dataset, notes, see=seen_in_cases([(case.title, case.dice) for case in cases]))
     for row, case in enumerate(cases):
         panels: list[tuple] = [("Image and truth", case.image, case.truth, "")]
         if corrupted:
@@ -94,7 +96,7 @@ def segmentation_cases(
                 axes.set_title(_wrapped(name), fontsize=10.5, loc="center", pad=4)
             if column == 0:
                 axes.set_ylabel(case.title, fontsize=10.5)
-    legend_strip(sheet.place(legend), handles, columns=4, fontsize=9.5, handlelength=1.1, columnspacing=1.0)
+    legend_strip(sheet.place(legend), handles, columns=4, fontsize=10.5, handlelength=1.1, columnspacing=1.0)
     return figure
 
 

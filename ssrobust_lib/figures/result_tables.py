@@ -7,6 +7,7 @@ Enters: the tables of `statistics.result_tables`, `statistics.comparisons` and `
 import html
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -138,7 +139,8 @@ def paper_table(
     if shown["Score"].nunique() == 1:
         words = f"{shown['Score'].iloc[0]}. {words}"
         shown = shown.drop(columns="Score")
-    return html_table(shown, caption, dataset=dataset, note=f"{words} {note}" if note else words, stacked=True)
+    below = f"{words} {note}" if note else words
+    return html_table(shown, caption, dataset=dataset, note=below, stacked=True, data=table)
 
 
 def comparison_table(
@@ -200,7 +202,8 @@ def comparison_table(
     words = [f"Difference: arm minus normal training, paired by {units}.", *_P_WORDS]
     words += ["The paper's values were measured on the paper's own data."] if "Paper" in shown else []
     below = " ".join([*words, *([note] if note else [])])
-    return html_table(shown, caption, dataset=dataset, headings=headings, note=below, stacked=True, fold=fold)
+    options: dict[str, Any] = {"headings": headings, "note": below, "fold": fold, "data": comparisons}
+    return html_table(shown, caption, dataset=dataset, stacked=True, **options)
 
 
 def _estimand_cell(row: Mapping, side: str) -> Markup:
@@ -296,7 +299,7 @@ def verdict_table(
     ]
     words += ["A/A: verdict of the same rule on normal training against itself."] if against_itself else []
     below = " ".join([*words, *([note] if note else [])])
-    return html_table(shown_rows, caption, dataset=dataset, note=below, stacked=True, fold=fold)
+    return html_table(shown_rows, caption, dataset=dataset, note=below, stacked=True, fold=fold, data=claims)
 
 
 def _verdict_cell(row: Mapping, prefix: str, aa: Mapping | None) -> Markup:

@@ -51,7 +51,8 @@ def metric_table(scores: pd.DataFrame, caption: str, *, dataset: str, note: str 
     ]
     words = _spread_words(scores) + (f" {note}" if note else "")
     frame = object_frame(rows, ["Metric", *map(paper_label, arms)])
-    return html_table(frame, caption, dataset=dataset, note=words, stacked=True)
+    data = scores[scores["metric"].isin(shown)]
+    return html_table(frame, caption, dataset=dataset, note=words, stacked=True, data=data)
 
 
 def structure_table(scores: pd.DataFrame, caption: str, *, dataset: str, arms: tuple[str, str]) -> HtmlTable:
@@ -77,7 +78,8 @@ def structure_table(scores: pd.DataFrame, caption: str, *, dataset: str, arms: t
     ]
     words = " | ".join(map(paper_label, arms))
     note = f"In each cell: {words}; means over {_seeds(of_arm)} and over the scans that hold the structure."
-    return html_table(object_frame(rows, ["Structure", *titles.values()]), caption, dataset=dataset, note=note)
+    frame = object_frame(rows, ["Structure", *titles.values()])
+    return html_table(frame, caption, dataset=dataset, note=note, data=of_arm)
 
 
 def drop_table(scores: pd.DataFrame, caption: str, *, dataset: str, metric: str) -> HtmlTable:
@@ -107,9 +109,8 @@ def drop_table(scores: pd.DataFrame, caption: str, *, dataset: str, metric: str)
         f"{metric_title(metric)}: mean over the severities. {_spread_words(rows)} Below it the "
         "drop from clean images: an arm that drops less may still be the worse one."
     )
-    return html_table(
-        object_frame(table, ["Corruption", *map(paper_label, arms)]), caption, dataset=dataset, note=note, stacked=True
-    )
+    frame = object_frame(table, ["Corruption", *map(paper_label, arms)])
+    return html_table(frame, caption, dataset=dataset, note=note, stacked=True, data=rows)
 
 
 def corruption_error_table(errors: pd.DataFrame, caption: str, *, dataset: str) -> HtmlTable:
@@ -139,9 +140,8 @@ def corruption_error_table(errors: pd.DataFrame, caption: str, *, dataset: str) 
         f"robust. {_spread_words(errors)} Relative: of what is lost against clean images. "
         "Undefined where normal training loses nothing."
     )
-    return html_table(
-        object_frame(table, ["Corruption", *map(paper_label, arms)]), caption, dataset=dataset, note=note, stacked=True
-    )
+    frame = object_frame(table, ["Corruption", *map(paper_label, arms)])
+    return html_table(frame, caption, dataset=dataset, note=note, stacked=True, data=errors)
 
 
 def confusion_table(scores: pd.DataFrame, caption: str, *, dataset: str) -> HtmlTable:
@@ -168,9 +168,8 @@ def confusion_table(scores: pd.DataFrame, caption: str, *, dataset: str) -> Html
         f"Share of a structure's voxels that the network gives to another structure, and below it to the structure's "
         f"mirror image; means over structures, scans, severities and {_seeds(rows)}."
     )
-    return html_table(
-        object_frame(table, ["Corruption", *map(paper_label, arms)]), caption, dataset=dataset, note=note, stacked=True
-    )
+    frame = object_frame(table, ["Corruption", *map(paper_label, arms)])
+    return html_table(frame, caption, dataset=dataset, note=note, stacked=True, data=rows)
 
 
 def _values(scores: pd.DataFrame, arm: str, metric: str) -> np.ndarray:

@@ -109,9 +109,9 @@ def scan_sheet(
             axes = sheet.place(box)
             shown = plane.image if plane.mask is None else overlay(plane.image, plane.mask, colours)
             picture(axes, shown, aspect=plane.aspect)
-            axes.set_title(plane.name, fontsize=9, fontweight="normal", loc="center", pad=2)
+            axes.set_title(plane.name, fontsize=10.5, fontweight="normal", loc="center", pad=2)
             if turn == 0:
-                axes.set_xlabel(name, fontsize=9, loc="left", labelpad=2)
+                axes.set_xlabel(name, fontsize=10.5, loc="left", labelpad=2)
     if legend is not None:
-        legend_strip(sheet.place(legend), handles, columns=4, fontsize=9.5, handlelength=1.1, columnspacing=1.0)
+        legend_strip(sheet.place(legend), handles, columns=4, fontsize=10.5, handlelength=1.1, columnspacing=1.0)
     return figure

@@ -12,8 +12,10 @@ from matplotlib.lines import Line2D
 from .canvas import StudyFigure, finish, legend_strip, message_figure, new_figure, styled
 from .style import FAINT, RED, arm_styles, corruption_title, order_corruptions, paper_label
 from .tidy import choose_arms, missing_runs, require_columns
+from .what_to_see import seen_in_severities
 
 COLUMNS = 2
+SMALLER_IS_ROBUST = "A line that stays lower belongs to the more robust arm: corruption moves it less."
 
 
 def corruption_panels(figure: StudyFigure, names: list[str]) -> tuple[dict[str, Axes], Axes]:
@@ -77,7 +79,7 @@ def severity_curves(
             axes.axhline(majority, color=FAINT, linestyle=(0, (1, 1.5)), linewidth=1.4)
         axes.set_title(corruption_title(name))
         axes.set_xlim(-0.2, 5.2)
-        axes.set_xticks(range(6), ["clean", "1", "2", "3", "4", "5"], fontsize=10)
+        axes.set_xticks(range(6), ["clean", "1", "2", "3", "4", "5"], fontsize=10.5)
         if bounded:
             axes.set_ylim(0, 1.02)
             axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
@@ -98,7 +100,8 @@ def severity_curves(
     spread = f"Lines: mean of {n_seeds} seeds; bands: their range." if n_seeds > 1 else "One seed: no spread to show."
     scales = "" if bounded else " Every panel has a scale of its own."
     notes = [f"Vertical: {metric}; horizontal: severity.{scales} {spread}", missing_runs(scores, arms)]
-    return finish(figure, title, dataset, notes)
+    see = seen_in_severities(scores, arms) if bounded else SMALLER_IS_ROBUST
+    return finish(figure, title, dataset, notes, see=see)
 
 
 def _narrow(label: str) -> str:

@@ -43,13 +43,13 @@ class Sheet:
         self.used += height
         return box
 
-    def figure(self, title: str, dataset: str, notes: list[str | None]) -> StudyFigure:
-        """The figure with its title and caption, high enough for everything placed so far."""
+    def figure(self, title: str, dataset: str, notes: list[str | None], *, see: str = "") -> StudyFigure:
+        """The figure with its title and caption (`canvas.finish`), high enough for everything placed so far."""
         self._top = 0.12 + _TITLE_LINE * (wrap_title(title, WIDTH).count("\n") + 1)
-        bottom = 0.14 + _CAPTION_LINE * (caption_of(dataset, notes, WIDTH).count("\n") + 1)
+        bottom = 0.14 + _CAPTION_LINE * (caption_of(dataset, notes, WIDTH, see).count("\n") + 1)
         height = self._top + self.used + bottom
         self._figure = StudyFigure(figsize=(WIDTH, height), dpi=DPI)
-        return finish(self._figure, title, dataset, notes)
+        return finish(self._figure, title, dataset, notes, see=see)
 
     def place(self, box: Box) -> Axes:
         """Axes in a box, once the figure is there.

@@ -18,7 +18,7 @@ def transfer_table(transfer: pd.DataFrame, caption: str, *, dataset: str) -> Htm
     sums = parts.groupby(["part", "status"], sort=False)["parameters"].agg(["size", "sum"]).reset_index()
     headings = {"part": "part of the network", "status": "starts", "size": "tensors", "sum": "numbers"}
     sums["status"] = sums["status"].replace({"transferred": "from the pretext task"})
-    return html_table(sums, caption, dataset=dataset, headings=headings, fold=caption)
+    return html_table(sums, caption, dataset=dataset, headings=headings, fold=caption, data=transfer)
 
 
 def severity_table(
@@ -62,7 +62,7 @@ def severity_table(
     }
     shown = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
     floor = f"Score: {reference}, validation images. Floor: {rows['floor'].iloc[0]:.3g}." if len(rows) else None
-    return html_table(shown, caption, dataset=dataset, note=floor, stacked=True)
+    return html_table(shown, caption, dataset=dataset, note=floor, stacked=True, data=severities)
 
 
 def _numbers(values: Iterable[float], form: str = "{:.2g}") -> str:
@@ -96,4 +96,4 @@ def best_epochs(curves: pd.DataFrame, caption: str, *, dataset: str, score_name:
         rows.append({"arm": paper_label(arm), "epoch": ", ".join(epochs), "score": ", ".join(scores)})
     headings = {"epoch": "best epoch of each seed", "score": f"validation {score_name}"}
     frame = pd.DataFrame(rows, columns=["arm", "epoch", "score"])
-    return html_table(frame, caption, dataset=dataset, headings=headings)
+    return html_table(frame, caption, dataset=dataset, headings=headings, data=best)

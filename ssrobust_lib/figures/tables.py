@@ -1,17 +1,19 @@
 """Tables for the book: HTML that fits a phone and names its data set.
 
-Enters: tidy frames. Leaves: an `HtmlTable`, which shows itself in a notebook; every text in it is escaped. A table
-wider than the screen scrolls inside its own box, so the page never does; one that is asked to stack shows each row as
-a card on a narrow screen (`book/_static/custom.css`). The tables of results are in `result_tables`.
+Enters: tidy frames. Leaves: an `HtmlTable`, which shows itself in a notebook, with a link to its numbers as CSV (what
+the columns mean: `column_words`); every text in it is escaped. A table wider than the screen scrolls inside its own
+box, so the page never does; one that is asked to stack shows each row as a card on a narrow screen
+(`book/_static/custom.css`). The tables of results are in `result_tables`.
 """
 
 import html
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
+from .downloads import csv_bytes, link_row
 from .style import RED
 
 _WRAPPER = "max-width:100%;margin:0 0 1.2em 0"
@@ -39,10 +41,11 @@ def object_frame(rows: list[dict], columns: list[str]) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class HtmlTable:
-    """A finished table: `html` is what a notebook shows, `str()` gives the caption."""
+    """A finished table: `html` is what a notebook shows, `data` what its CSV holds, `str()` gives the caption."""
 
     html: str
     caption: str
+    data: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False)
 
     def _repr_html_(self) -> str:
         return self.html
@@ -115,6 +118,7 @@ def html_table(
     digits: int = 3,
     stacked: bool = False,
     fold: str | None = None,
+    data: pd.DataFrame | None = None,
 ) -> HtmlTable:
     """Render a frame (its index is left out) as a table that scrolls within the page.
 
@@ -129,6 +133,8 @@ def html_table(
     stacked : show each row as a card where the screen is narrow, for tables with long words.
     fold : words of a button that the whole table hides behind; None shows it.
     note : a line below the table.
+    data : what the CSV below the table holds, for tables whose cells are words made of numbers: the tidy rows that they
+        were made from. Default: the frame.
 
     Raises
     ------
@@ -169,7 +175,9 @@ def html_table(
         body.append("<tr>" + "".join(cells) + "</tr>")
     if not body:
         body.append(f'<tr><td colspan="{max(len(frame.columns), 1)}" style="{_CELL}">none</td></tr>')
+    raw = frame if data is None else data
     below = f'<p style="font-size:0.85em;margin:0.4em 0 0 0">{html.escape(note)}</p>' if note else ""
+    below += link_row(caption.rstrip("."), {"csv": csv_bytes(raw)})
     source = f" <span>Data: {html.escape(dataset)}.</span>" if dataset else ""
     title = f"<strong>{html.escape(caption.rstrip('.'))}.</strong>{source}"
     kind = "ssrobust-table ssrobust-stacked" if stacked else "ssrobust-table"
@@ -182,4 +190,4 @@ def html_table(
         inside = f"<details><summary>{html.escape(fold)}</summary>{caption_line}{inside}</details>"
     else:
         inside = f'<p class="ssrobust-caption" style="{_CAPTION}">{title}</p>{inside}'
-    return HtmlTable(f'<div class="{kind}" style="{_WRAPPER}">{inside}</div>', full)
+    return HtmlTable(f'<div class="{kind}" style="{_WRAPPER}">{inside}</div>', full, raw)
