@@ -14,7 +14,6 @@ from ssrobust_lib.statistics.comparisons import ALL_CORRUPTIONS
 TASK_WORDS = {"pneumonia": "Pneumonia in chest X-rays", "organs": "Organs in CT"}
 INTERVALS = (
     ("method_ci_low", "method_ci_high", "patients and seeds random"),
-    ("ci_low_seeds", "ci_high_seeds", "patients and seeds random"),
     ("ci_low", "ci_high", "these networks on other patients; another seed may differ"),
 )
 """Pairs of columns in the order of preference, and what varies in the interval."""
@@ -57,7 +56,7 @@ def _sentence(found: Mapping[str, Mapping], metric: str, arm: str) -> str:
             if low > 0
             else "it holds up **worse**"
             if high < 0
-            else "chance alone explains that"
+            else "chance alone can explain that"
         )
     beside = ""
     if clean is not None and pd.notna(clean["difference"]):
