@@ -20,6 +20,7 @@ from pathlib import Path
 import yaml
 
 from ssrobust_lib.book.checks import check_book, screenshots
+from ssrobust_lib.book.drawings import inline_drawings
 
 __all__ = [
     "FIGURES",
@@ -131,6 +132,7 @@ def build_book(
         )
     html = _render(source, build_folder / "output")
     _drop_live_code(html)
+    inline_drawings(html)
     separate_pictures(html)
     _put_in_place(html, destination)
     shutil.rmtree(build_folder, ignore_errors=True)

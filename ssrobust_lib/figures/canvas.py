@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from .hovering import Mark, drawing_source
 from .style import DPI, FAINT, INK, STYLE, WIDTH, arm_styles, paper_label
 
 P = ParamSpec("P")
@@ -28,6 +29,9 @@ R = TypeVar("R")
 
 class StudyFigure(Figure):
     """A figure in the project's style that shows itself in a notebook."""
+
+    marks: tuple[Mark, ...] = ()
+    """Points that tell what they stand for (see `hovering`); a figure with some is shown as a drawing, not as pixels."""
 
     def draw(self, renderer: Any) -> None:
         with matplotlib.rc_context(STYLE):
@@ -66,14 +70,18 @@ class StudyFigure(Figure):
         every_colour : keep all colours, at twice the bytes; where many structures are painted over images, 256 colours
             make near ones equal.
         """
-        png = self.png(caption=False)
-        picture = base64.b64encode(png if every_colour else with_palette(png)).decode("ascii")
+        source = drawing_source(self) if self.marks else self._png_source(every_colour)
         alt, caption = html.escape(self.title), html.escape(self.caption)
         return (
             f'<figure class="ssrobust-figure" style="margin:0 0 1.2em 0">'
-            f'<img alt="{alt}" src="data:image/png;base64,{picture}" style="max-width:100%">'
+            f'<img alt="{alt}" src="{source}" style="max-width:100%">'
             f'<figcaption style="font-size:0.9em">{caption}</figcaption></figure>'
         )
+
+    def _png_source(self, every_colour: bool) -> str:
+        png = self.png(caption=False)
+        packed = png if every_colour else with_palette(png)
+        return "data:image/png;base64," + base64.b64encode(packed).decode("ascii")
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"text/html": self.html(), "text/plain": self.alt}
