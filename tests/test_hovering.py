@@ -29,7 +29,7 @@ def two_panels(xs=(0.0, 0.5, 1.0), ys=(1.0, -2.0, 4.0), words=("first", "second 
 
 def circles(svg):
     root = ElementTree.fromstring(svg)
-    return [element for element in root.iter(f"{SVG}circle")]
+    return list(root.iter(f"{SVG}circle"))
 
 
 def drawn_markers(svg):
@@ -101,7 +101,7 @@ def test_drawings_in_a_page_are_named_by_their_alternative_text_and_keep_their_i
     used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
     assert used
     assert used <= set(ids)
-    assert "<style type=\"text/css\">*{" not in text, "a style sheet that reaches beyond its drawing"
+    assert '<style type="text/css">*{' not in text, "a style sheet that reaches beyond its drawing"
     assert inline_drawings(tmp_path) == 0
 
 
@@ -116,7 +116,9 @@ def test_the_script_shows_words_under_pointer_finger_and_arrow_keys(tmp_path):
     style = (PROJECT / "book" / "_static" / "custom.css").read_text(encoding="utf-8")
     page = tmp_path / "page.html"
     head = f'<!DOCTYPE html><html lang="en"><head><title>t</title><style>{style}</style></head>'
-    body = f'<body class="bd-article"><a href="#x">a link</a>{two_panels().html()}<script>{script}</script></body></html>'
+    body = (
+        f'<body class="bd-article"><a href="#x">a link</a>{two_panels().html()}<script>{script}</script></body></html>'
+    )
     page.write_text(head + body, encoding="utf-8")
     inline_drawings(tmp_path)
     tip = "document.querySelector('.ssrobust-tip')"
@@ -141,7 +143,7 @@ def test_the_script_shows_words_under_pointer_finger_and_arrow_keys(tmp_path):
             assert window.evaluate(f"{tip}.textContent") == "second <&> 'x'"
             box = window.evaluate(f"(b => [b.left, b.right])({tip}.getBoundingClientRect())")
             assert 0 <= box[0] <= box[1] <= 390, "the words stay within a phone's width"
-            away = f"document.querySelector('a').dispatchEvent(new PointerEvent('pointerdown', {{bubbles: true}})), 0"
+            away = "document.querySelector('a').dispatchEvent(new PointerEvent('pointerdown', {bubbles: true})), 0"
             window.evaluate(away)
             assert window.evaluate(f"{tip}.hidden")
         assert window.script_errors() == []

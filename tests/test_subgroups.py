@@ -184,7 +184,7 @@ def test_figure_and_table_show_every_group_its_n_and_that_they_are_exploratory(s
     names = [label.get_text().replace("\n", " ") for label in figure.axes[0].get_yticklabels()]
     assert "view: AP (n = 40)" in names
     assert "sex: male (n = 3)" in names
-    assert "too few" in [text.get_text() for text in figure.axes[0].texts]
+    assert "too small" in [text.get_text() for text in figure.axes[0].texts]
     assert "Exploratory" in figure.caption
     assert "of the method" in figure.caption
     assert len(figure.marks) == 2 * (len(names) - 1), "one per scope and group that is large enough"

@@ -17,7 +17,7 @@ from .images import ct_sheet, overlay, window_hu, xray_sheet
 from .leaks import leak_bars, leak_table
 from .method import method_figure
 from .panels import SlicePanels, XRayPanels
-from .points import pair_scatter
+from .points import PAIR_WORDS, pair_scatter
 from .puzzles import Puzzle, jigsaw_examples, reassemble
 from .qualitative import Case, segmentation_cases
 from .qualitative_xrays import XRayCase, xray_cases
@@ -47,11 +47,12 @@ from .style import (
     structure_colours,
     structure_title,
 )
-from .subgroups import subgroup_differences, subgroup_table
+from .subgroups import subgroup_differences, subgroup_parts, subgroup_table
 from .tables import P_FORMATS, HtmlTable, html_table
 from .tidy import score_rows
 
 __all__ = [
+    "PAIR_WORDS",
     "P_FORMATS",
     "VERDICT_TONES",
     "Case",
@@ -110,6 +111,7 @@ __all__ = [
     "structure_table",
     "structure_title",
     "subgroup_differences",
+    "subgroup_parts",
     "subgroup_table",
     "training_curves",
     "transfer_table",

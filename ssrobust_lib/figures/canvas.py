@@ -31,7 +31,7 @@ class StudyFigure(Figure):
     """A figure in the project's style that shows itself in a notebook."""
 
     marks: tuple[Mark, ...] = ()
-    """Points that tell what they stand for (see `hovering`); a figure with some is shown as a drawing, not as pixels."""
+    """Points that tell what they stand for (see `hovering`); a figure with some is shown as a drawing."""
 
     def draw(self, renderer: Any) -> None:
         with matplotlib.rc_context(STYLE):

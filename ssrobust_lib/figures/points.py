@@ -20,6 +20,12 @@ from .tidy import require_columns
 CELLS = 40
 """Cells along each axis into which points are counted where there are more than `MOST_MARKS`."""
 
+PAIR_WORDS: dict[str, dict[str, Any]] = {
+    "pneumonia": {"score": "probability given to the label", "unit": "patient", "threshold": 0.5},
+    "organs": {"score": "Dice", "unit": "scan", "threshold": None},
+}
+"""What the scores of `evaluation.pairs` are, by task."""
+
 _LARGEST = 260.0  # square points, of the point that most units share
 _LOOK: dict[str, dict[str, Any]] = {
     "": {"color": "#00588c", "marker": "o"},

@@ -4,6 +4,7 @@ Enters: `statistics.subgroups.subgroup_scores` of one task, set, metric and arm.
 has no such table; they stand beside its sections 3.2 and 3.3.
 """
 
+import textwrap
 from collections.abc import Mapping
 
 import pandas as pd
@@ -55,19 +56,20 @@ def subgroup_differences(
     if rows.empty:
         return message_figure(title, dataset, "No group has been scored in both arms.")
     groups = list(dict.fromkeys(zip(rows["attribute"], rows["group"], strict=True)))
-    figure = new_figure(2.0 + 0.36 * len(groups))
+    figure = new_figure(2.0 + 0.42 * len(groups))
     axes = figure.subplots()
     axes.axvline(0, color=INK, linewidth=1.0)
     by_seeds = bool(rows["method_ci_low"].notna().any())
     names = []
     for place, (attribute, group) in enumerate(groups):
         of_group = rows[(rows["attribute"] == attribute) & (rows["group"] == group)]
-        names.append(f"{group_title(attribute, group)} (n = {int(of_group['n'].max())})")
+        names.append(textwrap.fill(f"{group_title(attribute, group)} (n = {int(of_group['n'].max())})", 30))
         for row in of_group.itertuples(index=False):
             words, face, offset = _SCOPES[str(row.scope)]
             y = place + (offset if len(scopes) > 1 else 0)
             if pd.isna(row.difference):
-                axes.annotate("too few", (0, y), (4, 0), textcoords="offset points", va="center", fontsize=9)
+                if row.scope == scopes[0]:
+                    axes.annotate(_short(row.note), (0, place), (5, 0), textcoords="offset points", va="center")
                 continue
             low, high = (row.method_ci_low, row.method_ci_high) if by_seeds else (row.ci_low, row.ci_high)
             if pd.notna(low):
@@ -77,7 +79,7 @@ def subgroup_differences(
             difference = f"Difference {signed(float(row.difference))}{_interval(low, high)}"
             means = f"{paper_label(row.arm)} {row.mean_arm:.3f}, {paper_label(row.reference)} {row.mean_reference:.3f}"
             note_marks(axes, [float(row.difference)], [y], [f"{said}\n{difference}\n{means}"])
-    axes.set_yticks(range(len(groups)), names, fontsize=10.5)
+    axes.set_yticks(range(len(groups)), names, fontsize=12)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(groups) - 0.4, -0.6)
     for place in range(1, len(groups)):
@@ -149,3 +151,18 @@ def _between(low: float, high: float, reason: str) -> str:
 def _short(note: str) -> str:
     """The reason in a few words: what stands before its colon, where it has one."""
     return note.split(":")[0] if note else "–"
+
+
+def subgroup_parts(scores: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
+    """What to show of one task, set and arm: (words, metric, rows) of the groups of patients and of the organs.
+
+    Each part begins with everybody; one without a group is left out.
+    """
+    parts = []
+    for metric in dict.fromkeys(scores["metric"]):
+        rows = scores[scores["metric"] == metric]
+        for words, chosen in (("groups of patients", rows["attribute"] != ORGAN), ("organ by organ", None)):
+            shown = rows[chosen] if chosen is not None else rows[rows["attribute"].isin([EVERYBODY, ORGAN])]
+            if (shown["attribute"] != EVERYBODY).any():
+                parts.append((words, str(metric), shown))
+    return parts
