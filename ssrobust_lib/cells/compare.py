@@ -7,7 +7,7 @@ from ssrobust_lib import store
 from ssrobust_lib.config import REFERENCE_ARM
 from ssrobust_lib.evaluation.condition_scores import scores_table
 from ssrobust_lib.evaluation.corruption_error import corruption_errors
-from ssrobust_lib.statistics.comparisons import compare_all
+from ssrobust_lib.statistics.comparisons import compare_and_test
 from ssrobust_lib.statistics.result_tables import per_structure, seed_scores
 from ssrobust_lib.statistics.subgroups import subgroup_scores
 
@@ -20,21 +20,24 @@ EVALUATIONS = ("04_clean_eval", "05_corruption_eval", "06_kits_generalization")
 def compute(study: "Study", cell: "Cell", folder: Path) -> None:
     """Write the comparisons, every network's scores, and the corruption errors.
 
-    ``comparisons.parquet``; ``seed_scores.parquet`` and ``per_structure.parquet``, which the paper's tables show;
+    ``comparisons.parquet``; ``tests.parquet``, further tests, intervals and effect sizes of the same comparisons;
+    ``seed_scores.parquet`` and ``per_structure.parquet``, which the paper's tables show;
     ``condition_scores.parquet``, every metric under every condition with its drop; ``corruption_errors.parquet``;
     ``subgroups.parquet``, both arms in groups of patients and organ by organ.
     """
     profile = study.profile
     predictions = [study.table(need, "predictions") for need in cell.needs if need.step in EVALUATIONS]
     home = {task: profile.data[task].label for task in profile.tasks}
-    comparisons = compare_all(
+    compared = compare_and_test(
         predictions,
         arms=[arm for arm in profile.arms if arm != REFERENCE_ARM],
         seed=profile.study_seed,
         n_bootstrap=profile.statistics.bootstrap,
         home=home,
+        margins=profile.statistics.margins,
     )
-    store.write_table(folder / "comparisons.parquet", comparisons)
+    store.write_table(folder / "comparisons.parquet", compared.table)
+    store.write_table(folder / "tests.parquet", compared.further)
     store.write_table(folder / "seed_scores.parquet", seed_scores(predictions, home=home))
     store.write_table(folder / "per_structure.parquet", per_structure(predictions, home=home))
     scores = scores_table(predictions)

@@ -28,7 +28,9 @@ from ssrobust_lib.evaluation.unit_scores import DECISION_THRESHOLD, UnitScores, 
 from ssrobust_lib.seeds import rng
 from ssrobust_lib.splits.rules import labelled_subset, split_by_row
 from ssrobust_lib.statistics.auroc import delong
-from ssrobust_lib.statistics.paired_tests import holm, percentile_interval, resample_counts, signed_rank
+from ssrobust_lib.statistics.bootstrap import percentile_interval, resample_counts
+from ssrobust_lib.statistics.multiplicity import holm
+from ssrobust_lib.statistics.paired_tests import signed_rank
 
 WAYS = ("patient", "pretext leak", "label leak", "row")
 CLEAN_WAY = "patient"

@@ -33,7 +33,7 @@ CLAIM_COLUMNS = (
     "claim", "arm", "section", "quote", "compares", "expected", "paper", "this_run", "interval", "p_holm", "verdict",
     "data_set", "mark", "note",
 )  # fmt: skip
-INTERVALS = {"units": ("ci_low", "ci_high"), "seeds": ("ci_low_seeds", "ci_high_seeds")}
+INTERVALS = {"units": ("ci_low", "ci_high"), "seeds": ("method_ci_low", "method_ci_high")}
 
 
 class _Entry(BaseModel):

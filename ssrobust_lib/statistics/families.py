@@ -1,7 +1,8 @@
 """Families of tests, declared before the run: within each, Holm's correction holds the chance of any false alarm.
 
-Enters: the comparisons table with raw p-values. Leaves: the same with `family` and `p_holm`.
-The paper corrects for nothing; its Tables 1 and 2 are three tests, its Figs. 3 and 4 fourteen.
+Enters: the comparisons table with raw p-values of both estimands. Leaves: the same with `family`, and for each estimand
+the p-values after Holm's correction and after Benjamini and Hochberg's.
+The paper corrects for nothing; its Tables 1 and 2 are three tests, its Figs. 3 and 4 fourteen (7 corruptions, 2 tasks).
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -10,18 +11,23 @@ import numpy as np
 import pandas as pd
 
 from ssrobust_lib.registry import unknown_name
-from ssrobust_lib.statistics.paired_tests import holm, smallest_signed_rank_p
+from ssrobust_lib.statistics.multiplicity import benjamini_hochberg, holm
+from ssrobust_lib.statistics.paired_tests import smallest_signed_rank_p
 
 Selector = Mapping[str, str | Sequence[str]]
 Families = Mapping[str, Sequence[Selector]]
 
-SELECTABLE = ("task", "set", "role", "metric", "structure", "scope", "condition", "arm")
+SELECTABLE = ("task", "set", "role", "metric", "structure", "scope", "condition", "severity", "arm")
 UNDECLARED = "undeclared"
 AA_PREFIX = "A/A: "
+#: Column of the uncorrected p-values of each estimand: these networks, the method.
+ESTIMANDS = ("p", "method_p")
+CORRECTIONS = {"holm": holm, "bh": benjamini_hochberg}
 
 _SCORES, _GAPS = ("accuracy", "dice"), ("accuracy gap", "dice gap")
 #: A row belongs to the first family with a selector that fits it. Arms share a family: with three pretext tasks the
-#: clean family has nine tests. The A/A arm's rows form families of their own, of the same make.
+#: clean family has nine tests. The A/A arm's rows form families of their own, of the same make. Each severity is a
+#: family like that of the means over severities: fourteen tests with one pretext task.
 DEFAULT_FAMILIES: Families = {
     "clean": ({"role": "home", "scope": "clean", "structure": "", "metric": (*_SCORES, "auroc")},),
     "corruption": ({"role": "home", "scope": "corruption", "structure": "", "metric": _SCORES},),
@@ -32,7 +38,7 @@ DEFAULT_FAMILIES: Families = {
         {"role": "external", "scope": "clean", "metric": _GAPS},
     ),
     "gap by corruption": ({"metric": _GAPS},),
-    "severity": ({"scope": "severity"},),
+    **{f"severity {k}": ({"scope": "severity", "severity": str(k)},) for k in range(1, 6)},
     "missed": ({"metric": "missed"},),
     "placements": ({"metric": "auroc placements"},),
     "structures": ({"metric": "dice"},),
@@ -52,14 +58,14 @@ def matches(table: pd.DataFrame, selector: Selector) -> np.ndarray:
         if column not in SELECTABLE:
             raise unknown_name("column of a selector", column, list(SELECTABLE))
         values = [wanted] if isinstance(wanted, str) else list(wanted)
-        fits &= table[column].isin(values).to_numpy()
+        fits &= table[column].astype("string").isin(values).to_numpy(dtype=bool)
     return fits
 
 
 def correct_families(
     comparisons: pd.DataFrame, families: Families = DEFAULT_FAMILIES, aa_arms: Collection[str] = ()
 ) -> pd.DataFrame:
-    """Fill `family` and `p_holm`; a row in no family is called 'undeclared' and stays uncorrected, with a note.
+    """Fill `family` and the corrected p-values; a row in no family is 'undeclared' and uncorrected, with a note.
 
     Where even the smallest p-value that n units can give would not pass 0.05 after Holm, the note says so.
     """
@@ -73,13 +79,14 @@ def correct_families(
             free &= ~fits
     aa = table["arm"].isin(list(aa_arms))
     family[aa] = AA_PREFIX + family[aa]
-    p_holm = pd.Series(np.nan, index=table.index)
+    corrected = {(p, kind): pd.Series(np.nan, index=table.index) for p in ESTIMANDS for kind in CORRECTIONS}
     notes = table["note"].tolist()
     for name, rows in family.groupby(family).groups.items():
         if str(name).removeprefix(AA_PREFIX) == UNDECLARED:
             notes = [_join(note, "in no declared family") if k in rows else note for k, note in enumerate(notes)]
             continue
-        p_holm[rows] = holm(table.loc[rows, "p"].to_numpy(np.float64))
+        for (p, kind), values in corrected.items():
+            values[rows] = CORRECTIONS[kind](table.loc[rows, p].to_numpy(np.float64))
         n_tests = int(table.loc[rows, "p"].notna().sum())
         for k in rows:
             smallest = smallest_signed_rank_p(int(table.at[k, "n"]))
@@ -88,7 +95,8 @@ def correct_families(
                 tests = "1 test" if n_tests == 1 else f"{n_tests} tests"
                 text = f"smallest attainable p with {n} units is {smallest:.2g}, {tests} in the family"
                 notes[k] = _join(notes[k], text)
-    return table.assign(family=family.astype(str), p_holm=p_holm, note=notes)
+    columns = {f"{p}_{kind}": values for (p, kind), values in corrected.items()}
+    return table.assign(family=family.astype(str), note=notes, **columns)
 
 
 def _join(note: str, more: str) -> str:

@@ -1,9 +1,9 @@
-"""Paired tests, bootstrap intervals and Holm's correction.
+"""Paired tests of these networks: units random, the trained networks as they are.
 
-Enters: differences between two arms, one value per unit (a patient, a scan) and, for intervals, one row per seed.
-Leaves: frozen results with the statistic, the p-value or the reason why there is none.
-Implements the significance statements of sections 3.2 to 3.4 ("Wilcoxon signed-rank statistical test"), with the
-interval, the unit and the correction for several tests that the paper leaves out.
+Enters: differences between two arms, one value per unit (a patient, a scan). Leaves: frozen results with the statistic,
+the p-value or the reason why there is none. Implements the significance statements of sections 3.2 to 3.4 ("Wilcoxon
+signed-rank statistical test"). Intervals are in `bootstrap`, corrections in `multiplicity`, the test of the method in
+`crossed`.
 
 Nothing here knows what a patient or a network is; `ssrobust_lib.statistics.comparisons` does.
 """
@@ -41,18 +41,6 @@ class TestResult:
     n: int
     statistic: float | None
     p: float | None
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A bootstrap interval of a mean difference; `low` and `high` are None where it does not exist (see `note`)."""
-
-    low: float | None
-    high: float | None
-    level: float
-    method: str
-    n_resamples: int
     note: str = ""
 
 
@@ -181,174 +169,48 @@ def rank_sum(first: npt.ArrayLike, second: npt.ArrayLike) -> TestResult:
     return TestResult(name, n, float(result.statistic), float(result.pvalue))
 
 
-def holm(p_values: npt.ArrayLike) -> FloatArray:
-    """Holm's step-down correction within one family; NaN (no test) stays NaN and does not count as a test.
-
-    The k-th smallest of m p-values (k from 0) is multiplied by m - k, then no corrected value may be below an earlier
-    one, and none above 1 (Holm 1979). Equal to `statsmodels` `multipletests(method="holm")`, which a test checks; that
-    one collects all garbage of the process at each call, which here took longer than all tests together.
-
-    Raises
-    ------
-    ValueError : values outside [0, 1], or more than one dimension.
-    """
-    p = np.asarray(p_values, dtype=np.float64)
-    if p.ndim != 1 or np.any((p < 0) | (p > 1)):
-        raise ValueError(f"expected p-values in [0, 1] in one dimension, got shape {p.shape} with values {p.tolist()}")
-    corrected = np.full(p.shape, np.nan)
-    tested = np.flatnonzero(~np.isnan(p))
-    order = tested[np.argsort(p[tested], kind="stable")]
-    factors = np.arange(order.size, 0, -1)
-    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1.0)
-    return corrected
-
-
-def resample_counts(
-    n_units: int,
-    n_resamples: int,
-    generator: np.random.Generator,
-    strata: npt.NDArray[np.int64] | None = None,
-) -> FloatArray:
-    """How often each unit is drawn in each bootstrap sample.
+def paired_t(differences: npt.ArrayLike) -> TestResult:
+    """Student's t-test of paired differences, two-sided (SciPy's `ttest_1samp`); about their mean, as intervals are.
 
     Parameters
     ----------
-    n_units, n_resamples : sizes, at least 1.
-    generator : source of every draw.
-    strata : int (n_units,), or None. Units are drawn with replacement within their stratum, whose size stays fixed.
-
-    Returns
-    -------
-    float64 (n_resamples, n_units) of whole numbers; every row sums to `n_units`.
+    differences : float (n,), arm minus reference, one value per unit.
     """
-    if n_units < 1 or n_resamples < 1:
-        raise ValueError(f"expected at least one unit and one resample, got {n_units} and {n_resamples}")
-    labels = np.zeros(n_units, np.int64) if strata is None else np.asarray(strata)
-    if labels.shape != (n_units,):
-        raise ValueError(f"expected one stratum for each of {n_units} units, got shape {labels.shape}")
-    counts = np.empty((n_resamples, n_units))
-    for stratum in np.unique(labels):
-        members = np.flatnonzero(labels == stratum)
-        drawn = generator.integers(0, members.size, size=(n_resamples, members.size), dtype=np.int64)
-        drawn += np.arange(n_resamples, dtype=np.int64)[:, None] * members.size  # (resample, draw) -> flat cell
-        flat = np.bincount(drawn.ravel(), minlength=n_resamples * members.size)
-        counts[:, members] = flat.reshape(n_resamples, members.size)  # (resamples, units of this stratum)
-    return counts
-
-
-def percentile_interval(replicates: FloatArray, level: float = 0.95) -> tuple[float, float]:
-    """Central `level` of the bootstrap replicates (n_resamples,): their (1 - level)/2 and (1 + level)/2 quantiles."""
-    low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def bca_interval(replicates: FloatArray, differences: FloatArray, level: float = 0.95) -> tuple[float, float] | None:
-    """Bias-corrected and accelerated interval of a mean (Efron 1987, eq. 6.8), or None where it is undefined.
-
-    The jackknife of a mean is known in closed form, so the acceleration is sum(d**3) / (6 sum(d**2)**1.5) with
-    d = differences - mean. Undefined when all differences are equal, or all replicates lie on one side of the mean.
-    """
-    centred = differences - differences.mean()
-    spread = float(np.sum(centred**2))
-    mean = differences.mean()
-    share_below = (np.mean(replicates < mean) + np.mean(replicates <= mean)) / 2
-    if spread <= 1e-24 or share_below in (0.0, 1.0):
-        return None
-    from scipy.special import ndtr, ndtri
-
-    acceleration = float(np.sum(centred**3)) / (6 * spread**1.5)
-    bias = ndtri(share_below)
-    shifted = bias + ndtri(np.array([(1 - level) / 2, (1 + level) / 2]))
-    low, high = np.quantile(replicates, ndtr(bias + shifted / (1 - acceleration * shifted)))
-    return float(low), float(high)
-
-
-def _check_bootstrap(level: float, method: str) -> None:
-    if not 0 < level < 1:
-        raise ValueError(f"expected a confidence level between 0 and 1, got {level}")
-    if method not in ("percentile", "bca"):
-        raise ValueError(f"unknown interval method {method!r}: expected 'percentile' or 'bca'")
-
-
-def paired_bootstrap(
-    differences: npt.ArrayLike,
-    *,
-    generator: np.random.Generator,
-    n_resamples: int = 2000,
-    level: float = 0.95,
-    method: str = "percentile",
-    strata: npt.NDArray[np.int64] | None = None,
-) -> Interval:
-    """Bootstrap interval of the mean paired difference, resampling units.
-
-    `percentile` is the default and what the comparisons table prints: it is defined for every sample, keeps to the
-    metric's range, and is the same rule as for the interval over seeds, for which BCa has no agreed form. It is too
-    narrow for a handful of units (n = 10: about 90 % cover at a nominal 95 %). `bca` corrects bias and skew.
-
-    Parameters
-    ----------
-    differences : float (n,), arm minus reference per unit.
-    strata : int (n,), or None: resample within these groups (AUROC: within class).
-
-    Returns
-    -------
-    Interval : what the data say about *these* networks on new patients; it does not hold the variation over seeds.
-    """
-    _check_bootstrap(level, method)
     values = finite_array(differences, "differences", 1)
-    if values.size < 2:
-        return Interval(None, None, level, method, 0, f"{values.size} unit(s): an interval needs at least 2")
-    counts = resample_counts(values.size, n_resamples, generator, strata)
-    replicates = counts @ values / values.size
-    if method == "bca":
-        bounds = bca_interval(replicates, values, level)
-        if bounds is None:
-            return Interval(None, None, level, method, n_resamples, "BCa is undefined: no spread in the differences")
-        return Interval(*bounds, level, method, n_resamples)
-    return Interval(*percentile_interval(replicates, level), level, method, n_resamples)
+    name, n = "Student's t, paired", values.size
+    if n < 2:
+        return TestResult(name, n, None, None, f"{n} unit(s): needs at least 2")
+    if np.ptp(values) <= 10.0**-TIE_DECIMALS:
+        return TestResult(name, n, None, None, f"all {n} differences are equal")
+    from scipy.special import stdtr
+
+    t = float(values.mean() / (values.std(ddof=1) / n**0.5))
+    return TestResult(name, n, t, float(2 * stdtr(n - 1, -abs(t))))
 
 
-def hierarchical_replicates(seed_replicates: FloatArray, generator: np.random.Generator) -> FloatArray:
-    """Add the resampling of seeds to replicates made by resampling units.
+def mcnemar(arm_correct: npt.ArrayLike, reference_correct: npt.ArrayLike) -> TestResult:
+    """McNemar's exact test that two arms are right equally often, two-sided, on the same images.
 
-    Parameters
-    ----------
-    seed_replicates : float64 (n_resamples, n_seeds), the mean difference of each seed in each resample of units.
-
-    Returns
-    -------
-    float64 (n_resamples,) : the mean over as many seeds, drawn with replacement in each resample.
-    """
-    n_resamples, n_seeds = seed_replicates.shape
-    drawn = generator.integers(0, n_seeds, size=(n_resamples, n_seeds))
-    return np.take_along_axis(seed_replicates, drawn, axis=1).mean(axis=1)  # (resamples, seeds) -> (resamples,)
-
-
-def hierarchical_bootstrap(
-    differences: npt.ArrayLike,
-    *,
-    generator: np.random.Generator,
-    n_resamples: int = 2000,
-    level: float = 0.95,
-    strata: npt.NDArray[np.int64] | None = None,
-) -> Interval:
-    """Bootstrap interval of the mean difference, resampling seeds and units (crossed: every seed sees every unit).
+    Given the images that one arm alone gets right, each arm does so with probability 1/2 (binomial, SciPy).
 
     Parameters
     ----------
-    differences : float (n_seeds, n_units), arm minus reference, paired by seed and unit.
+    arm_correct, reference_correct : bool (n,), one value per unit.
 
     Returns
     -------
-    Interval : what the data say about the *way of training* on new patients and new seeds. None with a single seed;
-        rough below five, since few distinct sets of seeds can be drawn.
+    TestResult : `statistic` is the smaller of the two counts. p is None where the arms are right about the same units.
     """
-    _check_bootstrap(level, "percentile")
-    values = finite_array(differences, "differences", 2)
-    n_seeds, n_units = values.shape
-    name = "percentile over seeds and units"
-    if n_seeds < 2 or n_units < 2:
-        return Interval(None, None, level, name, 0, f"{n_seeds} seed(s) and {n_units} unit(s): needs 2 of each")
-    counts = resample_counts(n_units, n_resamples, generator, strata)
-    replicates = hierarchical_replicates(counts @ values.T / n_units, generator)
-    return Interval(*percentile_interval(replicates, level), level, name, n_resamples)
+    arm, reference = np.asarray(arm_correct), np.asarray(reference_correct)
+    if arm.shape != reference.shape or arm.ndim != 1 or arm.dtype != bool or reference.dtype != bool:
+        raise ValueError(
+            f"expected two equally long arrays of true and false, got {arm.dtype} {arm.shape} and "
+            f"{reference.dtype} {reference.shape}"
+        )
+    name, only_arm, only_reference = "McNemar, exact", int((arm & ~reference).sum()), int((reference & ~arm).sum())
+    smaller, discordant = min(only_arm, only_reference), only_arm + only_reference
+    if discordant == 0:
+        return TestResult(name, arm.size, None, None, "both arms are right about the same units")
+    from scipy.special import bdtr
+
+    return TestResult(name, arm.size, float(smaller), float(min(1.0, 2 * bdtr(smaller, discordant, 0.5))))

@@ -8,12 +8,13 @@ with so many groups some interval excludes zero by chance.
 `scope` is 'clean'; 'all corruptions', the mean over the severities of each corruption and then over the corruptions;
 or 'drop', clean less corrupted, unit by unit. `attribute` is one of `evaluation.subgroups.ATTRIBUTES`, 'organ' for
 each structure, or '' for everybody. `ci_low`, `ci_high` are of these networks (other patients); `method_ci_low`,
-`method_ci_high` of the method (other patients and other seeds).
+`method_ci_high` of the method (other patients and other seeds; see `crossed`).
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ssrobust_lib.config import REFERENCE_ARM
@@ -26,6 +27,7 @@ from ssrobust_lib.evaluation.unit_scores import (
     segmentation_scores,
     split_by_task,
 )
+from ssrobust_lib.statistics.crossed import Block, blocks_of, crossed_test
 from ssrobust_lib.statistics.paired_tests import FloatArray
 
 EVERYBODY = ""
@@ -53,8 +55,8 @@ def subgroup_scores(
     Parameters
     ----------
     predictions : tables in the study's prediction layouts.
-    samples : samples tables of all tasks (see `evaluation.subgroups.subgroups`); the halves of an attribute are those of
-        the samples that were evaluated.
+    samples : samples tables of all tasks (see `evaluation.subgroups.subgroups`); the halves of an attribute are those
+        of the samples that were evaluated.
     arms : compared with `reference`; one without predictions gets no row.
     home : task -> the set it was trained on.
     alternatives : structures that are a second reading of another one; they are no organ of their own.
@@ -119,13 +121,20 @@ def _rows(scores: UnitScores, arm: str, reference: str, keys: dict) -> Iterator[
         a, r = a[seeds], r[seeds]
         units = np.isfinite(a).all(axis=0) & np.isfinite(r).all(axis=0)
         n, n_seeds = (int(units.sum()), int(seeds.sum())) if seeds.any() else (0, 0)
-        row = {"metric": scores.metric, "scope": scope, "arm": arm, "reference": reference, "unit": scores.unit}
+        row: dict[str, object] = {
+            "metric": scores.metric,
+            "scope": scope,
+            "arm": arm,
+            "reference": reference,
+            "unit": scores.unit,
+        }
         row |= keys | {"n": n, "n_seeds": n_seeds, "note": scores.note}
         if not scores.note and _smallest(scores, units) < SMALLEST_GROUP:
             of_class = " with or without the finding" if scores.strata is not None else ""
             row["note"] = f"too small: fewer than {SMALLEST_GROUP} {scores.unit}s{of_class}"
         if not row["note"]:
-            row |= _compared(a[:, units], r[:, units])
+            strata = None if scores.strata is None else scores.strata[units]
+            row |= _compared(a[:, units], r[:, units], strata)
         yield row
 
 
@@ -136,15 +145,17 @@ def _smallest(scores: UnitScores, units: np.ndarray) -> int:
     return int(np.bincount(scores.strata[units], minlength=2).min())
 
 
-def _compared(a: FloatArray, r: FloatArray) -> dict[str, float | str]:
+def _compared(a: FloatArray, r: FloatArray, strata: npt.NDArray[np.int64] | None) -> dict[str, object]:
     """Means and intervals of two arms on the same seeds and units, float64 (n_seeds, n_units)."""
     d = a - r
-    found: dict[str, float | str] = {"mean_arm": a.mean(), "mean_reference": r.mean(), "difference": d.mean()}
+    found: dict[str, object] = {"mean_arm": a.mean(), "mean_reference": r.mean(), "difference": d.mean()}
     if np.ptp(d) == 0:
         return found | {"note": "no interval: the difference is the same on every unit"}
-    low, high = interval_over_units(d)
-    method_low, method_high = interval_over_units_and_seeds(d)
-    return found | {"ci_low": low, "ci_high": high, "method_ci_low": method_low, "method_ci_high": method_high}
+    blocks = blocks_of(d, strata)
+    low, high = interval_over_units(blocks)
+    method = crossed_test(blocks)
+    found |= {"ci_low": low, "ci_high": high, "method_ci_low": method.low, "method_ci_high": method.high}
+    return found
 
 
 def _by_scope(scores: UnitScores) -> dict[str, FloatArray]:
@@ -164,45 +175,20 @@ def _by_scope(scores: UnitScores) -> dict[str, FloatArray]:
     return found
 
 
-def interval_over_units(differences: FloatArray, level: float = 0.95) -> tuple[float, float]:
+def interval_over_units(blocks: Sequence[Block], level: float = 0.95) -> tuple[float, float]:
     """Student interval of the mean difference of these networks on other units.
 
-    Parameters
-    ----------
-    differences : float64 (n_seeds, n_units), averaged over the seeds first.
-    """
-    of_unit = differences.mean(axis=0)
-    return _student(float(of_unit.mean()), float(of_unit.var(ddof=1)) / of_unit.size, of_unit.size - 1, level)
-
-
-def interval_over_units_and_seeds(differences: FloatArray, level: float = 0.95) -> tuple[float, float]:
-    """Interval of the mean difference on other units and with other seeds, both random and crossed.
-
-    The variance of the grand mean of a two-way layout without repeats is (MS_seed + MS_unit - MS_rest) / (S U) with
-    Satterthwaite's degrees of freedom (Searle, Casella and McCulloch 1992, Variance Components, ch. 5); the variance is
-    never taken to be smaller than that over units alone. NaN with one seed.
+    With one block the interval of a paired t-test; of an AUROC's pseudo-values, the variances of the classes added up
+    as in DeLong's test, with one degree of freedom less for each class.
 
     Parameters
     ----------
-    differences : float64 (n_seeds, n_units), both at least 2.
+    blocks : as `crossed.blocks_of` makes them; the seeds are averaged first.
     """
-    s, u = differences.shape
-    if s < 2:
-        return float("nan"), float("nan")
-    mean, of_seed, of_unit = differences.mean(), differences.mean(axis=1), differences.mean(axis=0)
-    ms_seed, ms_unit = u * of_seed.var(ddof=1), s * of_unit.var(ddof=1)
-    rest = differences - of_seed[:, None] - of_unit[None, :] + mean
-    ms_rest = float(np.sum(rest**2)) / ((s - 1) * (u - 1))
-    parts = np.array([ms_seed, ms_unit, ms_rest])
-    total = float(ms_seed + ms_unit - ms_rest)
-    if total <= ms_unit:
-        return interval_over_units(differences, level)
-    freedom = total**2 / float(np.sum(parts**2 / np.array([s - 1, u - 1, (s - 1) * (u - 1)])))
-    return _student(float(mean), total / (s * u), freedom, level)
-
-
-def _student(mean: float, variance: float, freedom: float, level: float) -> tuple[float, float]:
     from scipy.special import stdtrit
 
-    half = float(stdtrit(freedom, (1 + level) / 2)) * variance**0.5
+    of_unit = [(block.weight, block.differences.mean(axis=0)) for block in blocks]
+    mean = sum(weight * float(d.mean()) for weight, d in of_unit)
+    variance = sum(weight**2 * float(d.var(ddof=1)) / d.size for weight, d in of_unit)
+    half = float(stdtrit(sum(d.size - 1 for _, d in of_unit), (1 + level) / 2)) * variance**0.5
     return mean - half, mean + half
