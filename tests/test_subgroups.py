@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from prediction_tables import classification, segmentation
 
 from ssrobust_lib import figures
+from ssrobust_lib.book import readings_groups
 from ssrobust_lib.evaluation.subgroups import ATTRIBUTES, SMALLEST_GROUP, UNKNOWN, subgroups
 from ssrobust_lib.statistics.subgroups import COLUMNS, subgroup_scores
 
@@ -207,3 +208,33 @@ def test_the_figure_of_one_seed_says_whose_intervals_it_shows(xrays, patients):
         for axes in figures.subgroup_differences(rows.head(0), dataset="p", metric="A", title="G").axes
         for text in axes.texts
     )
+
+
+def test_a_finished_study_knows_its_patients_and_scores_their_groups(tiny_study):
+    xrays = tiny_study.table(tiny_study.cells("01_data", tasks=["pneumonia"]), "samples")
+    assert set(xrays["view"]) == {"AP", "PA"}
+    assert set(xrays["sex"]) == {"F", "M"}
+    assert xrays["age"].between(12, 92).all()
+    scans = tiny_study.table(tiny_study.cells("01_data", tasks=["organs"]), "samples")
+    kits = scans[scans["set"] == "kits19"]
+    assert set(kits["sex"]) <= {"female", "male"}
+    assert kits["age"].isna().all(), "kits.json of phantoms states no age, and nobody makes one up"
+    assert scans.loc[scans["set"] == "visceral", "slice_mm"].to_numpy() == pytest.approx(24.0, rel=1e-3)
+    table = tiny_study.table(tiny_study.cells("07_stats"), "subgroups")
+    assert set(table.loc[table["set"] == "rsna", "attribute"]) >= {"", "view"}
+    names = {"pneumonia": "phantoms", "organs": "scans"}
+    for scope in ("clean", "all corruptions"):
+        text = readings_groups.reading_groups(table[table["arm"] == "jigsaw"], names, scope).data
+        assert "phantoms: " in text
+        assert "nan" not in text
+
+
+def test_readings_count_the_groups_that_they_speak_of(scores):
+    rows = scores[scores["arm"] == "jigsaw"]
+    text = readings_groups.reading_groups(rows, {"pneumonia": "The set"}).data
+    assert text.startswith("The set: 4 groups by view, sex. 1 of them is too small to be scored.")
+    clean = rows.query("metric == 'accuracy' and scope == 'clean' and attribute in ('view', 'sex')").dropna(
+        subset=["difference"]
+    )
+    assert f"ahead in {(clean['difference'] > 0).sum()} of 3" in text
+    assert "states nothing that tells its patients apart" in readings_groups.reading_groups(rows, {"organs": "X"}).data
