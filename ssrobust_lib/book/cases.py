@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from ssrobust_lib.study import Study
 
 RULE = (
-    "Chosen by a rule: of all {units} under this condition the one with the largest gain of self-supervision (best), "
-    "the median, and the smallest (worst), each the difference of the means over the seeds; ties by name."
+    "Chosen by a rule: of all {units} under this condition the one with the largest gain of self-supervision (best), the "
+    "median, and the smallest (worst); gain: difference of the {score}, seeds averaged; ties by name."
 )
-_SHOWN_SEED = " Predictions are those of the seed whose own difference is nearest to that mean."
+_SCORES = {"scans": "mean Dice of the scan", "X-rays": "probability given to the label"}
+_SHOWN_SEED = " Predictions are those of the seed whose own gain is nearest to that mean."
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ class _Chosen:
     seed: int
 
 
-def rule_words(units: str, *, one_seed_shown: bool = True) -> str:
+def rule_words(units: str) -> str:
     """The rule as a sentence for a caption; `units` is 'scans' or 'X-rays'."""
-    return RULE.format(units=units) + (_SHOWN_SEED if one_seed_shown else "")
+    return RULE.format(units=units, score=_SCORES[units]) + (_SHOWN_SEED if units == "scans" else "")
 
 
 def choose_cases(pairs: pd.DataFrame) -> dict[str, str]:
@@ -123,7 +124,7 @@ def _choose(study: "Study", predictions: pd.DataFrame) -> list[_Chosen]:
 def _title(study: "Study", chosen: _Chosen) -> str:
     from ssrobust_lib.figures import signed
 
-    number = signed(chosen.difference, 2) if len(shown_arms(study)) > 1 else f"{chosen.difference:.2f}"
+    number = signed(chosen.difference) if len(shown_arms(study)) > 1 else f"{chosen.difference:.3f}"
     return f"{chosen.words} ({number})"
 
 

@@ -49,7 +49,9 @@ def xray_cases(
     sheet = Sheet(left=0.28)
     height = sheet.column_width(3)
     boxes = [sheet.row(columns, height, above=0.25 * (turn == 0)) for turn in range(len(cases))]
-    bars = "Bars: mean over the seeds; points: single seeds; dashed: the threshold of the call."
+    several = max(values.size for case in cases for values in case.probabilities.values()) > 1
+    seeds = "mean over the seeds; points: single seeds" if several else "the only seed"
+    bars = f"Bars: {seeds}; dashed: the threshold of the call."
     figure = sheet.figure(title, dataset, [bars, note])
     for row, case in enumerate(cases):
         shown: list[tuple[str, np.ndarray | None]] = [("Image", case.image)]
@@ -79,7 +81,8 @@ def _bars(axes: Axes, case: XRayCase) -> None:
         axes.barh(turn, values.mean(), 0.34, color=style.colour, hatch=style.hatch, edgecolor="white", linewidth=0)
         axes.plot(values, np.full(values.size, turn), linestyle="none", marker="o", markersize=4,
                   markerfacecolor="white", markeredgecolor=INK, clip_on=False)  # fmt: skip
-        axes.text(0, turn - 0.24, f"{paper_label(arm)}: {values.mean():.2f}", fontsize=10, va="bottom")
+        ground = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        axes.text(0, turn - 0.24, f"{paper_label(arm)}: {values.mean():.2f}", fontsize=10, va="bottom", bbox=ground)
     axes.axvline(0.5, color=FAINT, linewidth=1.2, linestyle=(0, (3, 2)), zorder=0)
     axes.set_xlim(0, 1)
     axes.set_ylim(len(arms) - 0.6, -0.75)
