@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from figure_inputs import DATASET, STRUCTURES, texts
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prediction_tables import classification, segmentation
 
@@ -18,6 +18,7 @@ from ssrobust_lib.registry import UnknownNameError
 differences = st.lists(st.integers(-3, 3), min_size=1, max_size=12)
 
 
+@settings(deadline=None)
 @given(differences, st.randoms())
 def test_cases_are_the_ends_and_the_middle_of_the_order_whatever_order_they_come_in(values, random):
     table = pd.DataFrame({"name": [f"s{k:02d}" for k in range(len(values))], "difference": values})
@@ -175,6 +176,7 @@ def test_every_scan_is_a_point_with_its_name_and_both_scores():
     assert "No scan was scored" in "".join(texts(scatter(pairs.head(0))))
 
 
+@settings(max_examples=20, deadline=None)
 @given(st.integers(401, 700), st.integers(0, 5))
 def test_many_points_share_marks_and_none_is_lost(n, random):
     generator = np.random.default_rng(random)

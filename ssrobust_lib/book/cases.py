@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from ssrobust_lib.study import Study
 
 RULE = (
-    "Chosen by a rule: of all {units} under this condition the one with the largest gain of self-supervision (best), the "
-    "median, and the smallest (worst); gain: difference of the {score}, seeds averaged; ties by name."
+    "Chosen by a rule: of all {units} under this condition the one with the largest gain of self-supervision (best), "
+    "the median, and the smallest (worst); gain: difference of the {score}, seeds averaged; ties by name."
 )
 _SCORES = {"scans": "mean Dice of the scan", "X-rays": "probability given to the label"}
 _SHOWN_SEED = " Predictions are those of the seed whose own gain is nearest to that mean."
