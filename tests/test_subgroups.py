@@ -225,14 +225,14 @@ def test_a_finished_study_knows_its_patients_and_scores_their_groups(tiny_study)
     names = {"pneumonia": "phantoms", "organs": "scans"}
     for scope in ("clean", "all corruptions"):
         text = readings_groups.reading_groups(table[table["arm"] == "jigsaw"], names, scope).data
-        assert "phantoms: " in text
+        assert "(phantoms): " in text
         assert "nan" not in text
 
 
 def test_readings_count_the_groups_that_they_speak_of(scores):
     rows = scores[scores["arm"] == "jigsaw"]
     text = readings_groups.reading_groups(rows, {"pneumonia": "The set"}).data
-    assert text.startswith("The set: 4 groups by view, sex. 1 of them is too small to be scored.")
+    assert text.startswith("- *pneumonia* (The set): 4 groups by view, sex. 1 of them is too small to be scored.")
     clean = rows.query("metric == 'accuracy' and scope == 'clean' and attribute in ('view', 'sex')").dropna(
         subset=["difference"]
     )

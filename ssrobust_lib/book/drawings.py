@@ -54,9 +54,9 @@ def inline_svg(svg: str, alt: str) -> str:
     beginning of their own, since several drawings share a page; its style sheet stays within it.
     """
     own = "d" + hashlib.sha256((alt + svg).encode()).hexdigest()[:8]
-    used = {match[1] for match in _USED_ID.findall(svg)}
-    svg = _ID.sub(lambda match: f'id="{own}-{match[1]}"' if match[1] in used else "", svg)
-    svg = _USED_ID.sub(rf"\1{own}-\2", svg)
+    short = {name: f"{own}-{turn:x}" for turn, name in enumerate(dict.fromkeys(m[1] for m in _USED_ID.findall(svg)))}
+    svg = _ID.sub(lambda match: f'id="{short[match[1]]}"' if match[1] in short else "", svg)
+    svg = _USED_ID.sub(lambda match: match[1] + short[match[2]], svg)
     svg = svg.replace('<style type="text/css">*{', f'<style type="text/css">#{own} *{{')
     opening = _OPENING.search(svg)
     if opening is None:

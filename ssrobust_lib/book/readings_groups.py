@@ -25,18 +25,18 @@ def reading_groups(scores: pd.DataFrame, names: Mapping[str, str], scope: str = 
     scope : 'clean' or 'all corruptions'.
     """
     rows = scores[(scores["scope"] == scope) & scores["metric"].isin(_MAIN)]
-    return Markdown("\n\n".join(_sentences(rows[rows["task"] == task], words) for task, words in names.items()))
+    return Markdown("\n".join(_sentences(rows[rows["task"] == t], f"- *{t}* ({words})") for t, words in names.items()))
 
 
-def _sentences(rows: pd.DataFrame, dataset: str) -> str:
+def _sentences(rows: pd.DataFrame, of: str) -> str:
     groups = rows[~rows["attribute"].isin([EVERYBODY, ORGAN])]
     if groups.empty:
-        return f"{dataset}: the set states nothing that tells its patients apart."
+        return f"{of}: the set states nothing that tells its patients apart."
     stated = ", ".join(dict.fromkeys(groups["attribute"]))
     measured = groups[groups["difference"].notna()]
     left = len(groups) - len(measured)
     small = f" {left} of them {'is' if left == 1 else 'are'} too small to be scored." if left else ""
-    said = f"{dataset}: {counted(len(groups), 'group')} by {stated}.{small}"
+    said = f"{of}: {counted(len(groups), 'group')} by {stated}.{small}"
     if measured.empty:
         return said
     lowest, highest = (

@@ -31,7 +31,7 @@ _RADIUS = 5.0
 _SVG: Any = {"svg.fonttype": "path", "svg.hashsalt": "ssrobust"}
 _NAMELESS: Any = {"Date": None, "Creator": None, "Format": None, "Type": None}
 _METADATA = re.compile(r"\s*<metadata>.*?</metadata>", re.DOTALL)
-_OUTLINE = re.compile(r'(?<= d=")[^"]*(?=")')
+_PLACES = re.compile(r'(?<= [dxy]=")[^"]*(?=")')
 _BETWEEN_TAGS = re.compile(r">\s+<")
 _LONG_NUMBER = re.compile(r"(\d+\.\d\d)\d+")
 
@@ -90,7 +90,7 @@ def drawing(figure: "StudyFigure") -> str:
             label.set_in_layout(True)
     text = stream.getvalue()
     text = _METADATA.sub("", text[text.index("<svg") :])
-    text = _OUTLINE.sub(lambda match: " ".join(_LONG_NUMBER.sub(r"\1", match.group()).split()), text)
+    text = _PLACES.sub(lambda match: " ".join(_LONG_NUMBER.sub(r"\1", match.group()).split()), text)
     text = _BETWEEN_TAGS.sub("><", text)
     return text.strip().replace("</svg>", f'<g class="ssrobust-marks">{circles}</g></svg>')
 
