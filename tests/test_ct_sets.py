@@ -111,6 +111,22 @@ def test_kits19_cases_are_found_wherever_the_repository_was_cloned(tmp_path: Pat
     assert list(rows_of("kits19", tmp_path)) == ["case_00003"]
 
 
+def test_kits19_tells_sex_and_age_where_its_table_does_and_stays_silent_elsewhere(tmp_path: Path) -> None:
+    write_kits19(tmp_path)
+    assert {row["sex"] for row in rows_of("kits19", tmp_path).values()} == {""}
+    table = tmp_path / "data" / "kits.json"
+    table.write_text(
+        '[{"case_id": "case_00000", "gender": "male", "age_at_nephrectomy": 49},'
+        ' {"case_id": "case_00001", "captured_pixel_width": 0.9, "gender": null}]'
+    )
+    rows = rows_of("kits19", tmp_path)
+    assert (rows["case_00000"]["sex"], rows["case_00000"]["age"]) == ("male", 49.0)
+    assert rows["case_00001"]["sex"] == "" and np.isnan(rows["case_00001"]["age"])
+    table.write_text("not a list of cases")
+    with pytest.raises(LayoutError, match=r"kits\.json: expected a JSON list of cases with a case_id each"):
+        rows_of("kits19", tmp_path)
+
+
 def test_kits19_slices_from_above_are_turned_and_the_bad_case_is_left_out(tmp_path: Path) -> None:
     write_kits19(tmp_path / "kits19")
     (tmp_path / "kits19" / "data" / "case_00001").rename(tmp_path / "kits19" / "data" / "case_00015")

@@ -89,37 +89,3 @@ def test_corrupted_examples_are_the_same_test_image_at_the_calibrated_strengths(
             np.testing.assert_array_equal(strip[corruption][3], at_three[word][corruption])
             np.testing.assert_array_equal(strip[corruption][0], at_three[word]["clean"])
             assert not np.array_equal(strip[corruption][5], strip[corruption][0])
-
-
-def _check_cases(cases, structures, predictions):
-    assert 1 <= len(cases) <= 3
-    assert all(f"{abs(case.dice['jigsaw'] - case.dice['scratch']):.2f}" in case.title for case in cases)
-    gains = [case.dice["jigsaw"] - case.dice["scratch"] for case in cases]
-    assert gains == sorted(gains)
-    mean = predictions.groupby(["init", "sample_id"])["dice"].mean()
-    for case in cases:
-        assert set(case.predictions) == {"scratch", "jigsaw"}
-        assert case.truth.shape == case.image.shape
-        assert case.truth.max() <= len(structures)
-        for arm in ("scratch", "jigsaw"):
-            assert np.isclose(mean[arm], case.dice[arm]).any()
-
-
-def test_cases_under_noise_are_ordered_by_their_gain(tiny_study):
-    cell = tiny_study.cells("05_corruption_eval", tasks=["organs"], corruptions=["gaussian_noise"])
-    predictions = tiny_study.table(cell, "predictions").query("severity == 3")
-    cases, structures = examples.corrupted_cases(tiny_study), examples.case_structures(tiny_study)
-    assert len(structures) == 20
-    assert all(case.corrupted is not None for case in cases)
-    _check_cases(cases, structures, predictions)
-
-
-def test_cases_of_the_other_centre_show_merged_structures(tiny_study):
-    cell = tiny_study.cells("06_kits_generalization", tasks=["organs"])
-    predictions = tiny_study.table(cell, "predictions").query("structure == 'kidney'")
-    cases = examples.external_cases(tiny_study, "kits19")
-    structures = examples.case_structures(tiny_study, "kits19")
-    assert structures == ["kidney"]
-    assert all(case.corrupted is None for case in cases)
-    assert any(case.truth.max() == 1 for case in cases)
-    _check_cases(cases, structures, predictions)

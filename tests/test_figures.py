@@ -96,6 +96,21 @@ def test_clean_bars_show_our_means_and_the_papers_line(scores):
     assert any(np.allclose(line.get_ydata(), 0.761) for line in panel.lines)
 
 
+def test_points_of_severity_curves_tell_value_interval_and_n(scores):
+    counted = scores.assign(n=210, unit="patient")
+    figure = figures.severity_curves(counted, metric="accuracy", dataset=DATASET)
+    assert len(figure.marks) == 2 * 6 * len(CORRUPTIONS), "every arm at every severity of every panel"
+    chosen = scores[(scores["init"] == "jigsaw") & (scores["corruption"] == "contrast") & (scores["severity"] == 2)]
+    low, high = tidy.seed_interval(chosen["score"].to_numpy())
+    said = f"Mean: {chosen['score'].mean():.3f}, 95 % interval over seeds {low:.3f} to {high:.3f}"
+    (mark,) = [mark for mark in figure.marks if "(jigsaw), Contrast, severity 2" in mark.words]
+    assert said.replace("-", "\N{MINUS SIGN}") in mark.words
+    assert mark.words.endswith("n = 210 patients")
+    assert (mark.x, mark.y) == (2, pytest.approx(chosen["score"].mean()))
+    one = figures.severity_curves(scores[scores["seed"] == 0], metric="accuracy", dataset=DATASET)
+    assert all("1 seed: no interval" in mark.words for mark in one.marks)
+
+
 def test_severity_curves_have_one_panel_per_corruption(scores):
     figure = figures.severity_curves(scores, metric="accuracy", dataset=DATASET, floor=0.49)
     titles = [axes.get_title(loc="left") for axes in figure.axes if axes.get_title(loc="left")]

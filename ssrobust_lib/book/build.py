@@ -18,6 +18,7 @@ from pathlib import Path
 import yaml
 
 from ssrobust_lib.book.checks import check_book, screenshots
+from ssrobust_lib.book.drawings import inline_drawings
 from ssrobust_lib.book.embedded_files import separate_downloads, separate_pictures
 
 __all__ = [
@@ -130,6 +131,7 @@ def build_book(
         )
     html = _render(source, build_folder / "output")
     _drop_live_code(html)
+    inline_drawings(html)
     separate_pictures(html)
     separate_downloads(html)
     _put_in_place(html, destination)

@@ -3,7 +3,7 @@
 Enters: a study whose cells are finished. Leaves: arrays in the form that `ssrobust_lib.figures` takes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -14,10 +14,9 @@ from IPython.display import Markdown
 
 from ssrobust_lib import store
 from ssrobust_lib.cells import trained
-from ssrobust_lib.config import AA_ARM
 
 if TYPE_CHECKING:
-    from ssrobust_lib.figures import Case, Puzzle
+    from ssrobust_lib.figures import Puzzle
     from ssrobust_lib.study import Study
 
 
@@ -178,23 +177,27 @@ def corruption_examples(study: "Study", severity: int = 3) -> dict[str, dict[str
 
 def _corrupted(study: "Study", task: str, severity: int) -> dict[str, np.ndarray]:
     cache = trained.open_images(study, task)
-    position = _representative(cache, trained.positions(cache, split="test"))
+    position = representative(cache, trained.positions(cache, split="test"))
     shown = {"clean": np.asarray(cache.images[position], np.float32)}
     for corruption in study.profile.corruptions:
         strength = trained.strengths_of(study, task, corruption)[severity]
-        shown[corruption] = _images(study, task, cache, [position], corruption, strength, severity)[0, 0].numpy()
+        shown[corruption] = condition_images(study, task, cache, [position], corruption, strength, severity)[
+            0, 0
+        ].numpy()
     return shown
 
 
 def severity_examples(study: "Study", task: str) -> dict[str, dict[int, np.ndarray]]:
     """The same test image at severities 0 to 5 of every corruption: corruption -> severity -> (H, W)."""
     cache = trained.open_images(study, task)
-    position = _representative(cache, trained.positions(cache, split="test"))
+    position = representative(cache, trained.positions(cache, split="test"))
     clean = np.asarray(cache.images[position], np.float32)
     shown: dict[str, dict[int, np.ndarray]] = {}
     for corruption in study.profile.corruptions:
         levels = trained.strengths_of(study, task, corruption).items()
-        images = {s: _images(study, task, cache, [position], corruption, c, s)[0, 0].numpy() for s, c in levels}
+        images = {
+            s: condition_images(study, task, cache, [position], corruption, c, s)[0, 0].numpy() for s, c in levels
+        }
         shown[corruption] = {0: clean} | images
     return shown
 
@@ -218,7 +221,7 @@ def unreached_floors(study: "Study", task: str) -> list[str]:
     return sorted(table.loc[~table["reached_floor"].astype(bool), "corruption"].unique())
 
 
-def _representative(cache: Any, positions: np.ndarray) -> int:
+def representative(cache: Any, positions: np.ndarray) -> int:
     """The slice with most structures in it, of CT; the first positive image, of X-rays; else the first."""
     if cache.masks is not None:
         counts = [len(np.unique(cache.masks[p])) for p in positions]
@@ -227,38 +230,14 @@ def _representative(cache: Any, positions: np.ndarray) -> int:
     return int((positive if len(positive) else positions)[0])
 
 
-def _images(
+def condition_images(
     study: "Study", task: str, cache: Any, positions: Sequence[int], corruption: str, strength: float, severity: int
 ) -> Any:
+    """Images of a cache as the evaluation passes them to the networks: float32 tensor (N, 1, H, W) in [0, 1]."""
     from ssrobust_lib.evaluation.inference import Condition, corrupted_images
 
     condition = Condition(corruption, strength, severity, study.profile.study_seed)
     return corrupted_images(cache, np.asarray(positions), condition, by_slice=task == "organs")
-
-
-def corrupted_cases(study: "Study", corruption: str = "gaussian_noise", severity: int = 3) -> "list[Case]":
-    """Scans whose gain of self-supervision under a corruption is smallest, median and largest (first seed).
-
-    The gain is the difference of mean Dice, first pretext arm minus normal training; the slice is the one with most
-    structures in it.
-    """
-    cell = study.cells("05_corruption_eval", tasks=["organs"], corruptions=[corruption])[0]
-    predictions = study.table(cell, "predictions")
-    return _cases(study, predictions[predictions["severity"] == severity], corruption, severity, None)
-
-
-def external_cases(study: "Study", label: str) -> "list[Case]":
-    """Scans of another centre whose gain of self-supervision is smallest, median and largest (first seed)."""
-    cell = study.cells("06_kits_generalization", tasks=["organs"], sets=[label])[0]
-    structures = trained.external_structures(study, "organs", label)
-    return _cases(study, study.table(cell, "predictions"), "clean", 0, structures)
-
-
-def case_structures(study: "Study", label: str | None = None) -> list[str]:
-    """Names behind the mask values of `corrupted_cases` (no label) or `external_cases`."""
-    if label is None:
-        return list(trained.own_structures(study, "organs"))
-    return [name for name in trained.external_structures(study, "organs", label) if "_without_" not in name]
 
 
 def main_structure(study: "Study", label: str) -> str:
@@ -269,60 +248,3 @@ def main_structure(study: "Study", label: str) -> str:
         return ""
     other = [name for name in names if "_without_" in name]
     return other[0].replace("_without_", "_with_") if other else main[0]
-
-
-def _cases(
-    study: "Study", predictions: pd.DataFrame, corruption: str, severity: int, merged: Mapping[str, Any] | None
-) -> "list[Case]":
-    from ssrobust_lib.evaluation.inference import predict_masks
-    from ssrobust_lib.figures import Case, signed
-
-    arms = [arm for arm in study.profile.arms if arm != AA_ARM]
-    first = predictions[(predictions["seed"] == 0) & predictions["init"].isin(arms)]
-    first = first[~first["structure"].str.contains("_without_")]
-    dice = first.groupby(["sample_id", "init"])["dice"].mean().unstack()
-    if len(arms) > 1:
-        gain = (dice[arms[1]] - dice[arms[0]]).sort_values(kind="stable")
-    else:
-        gain = dice[arms[0]].sort_values(kind="stable")
-    ranks = {"least gain": 0, "median gain": len(gain) // 2, "most gain": len(gain) - 1}
-    chosen = {gain.index[rank]: words for words, rank in ranks.items()}
-    cache: Any = trained.open_images(study, "organs")
-    networks = trained.load_networks(study, "organs", arms)
-    normalise = tuple(trained.constants(study, "organs")["normalise"])
-    strength = 0.0 if corruption == "clean" else trained.strengths_of(study, "organs", corruption)[severity]
-    cases = []
-    for scan, words in chosen.items():
-        position = _representative(cache, np.flatnonzero(cache.rows["sample_id"] == scan))
-        images = _images(study, "organs", cache, [position], corruption, strength, severity)
-        found = {arm: predict_masks(networks[arm, 0], images, normalise)[0] for arm in arms}
-        truth = np.asarray(cache.masks[position])
-        if merged is not None:
-            truth = merge_values(truth, merged, 1)
-            found = {arm: merge_values(mask, merged, 0) for arm, mask in found.items()}
-        case = Case(
-            title=f"{words} ({signed(gain[scan], 2)})" if len(arms) > 1 else words,
-            image=np.asarray(cache.images[position], np.float32),
-            truth=truth,
-            predictions=found,
-            corrupted=None if corruption == "clean" else images[0, 0].numpy(),
-            dice={arm: float(dice.loc[scan, arm]) for arm in arms},
-        )
-        cases.append(case)
-    return cases
-
-
-def merge_values(mask: np.ndarray, structures: Mapping[str, Any], side: int) -> np.ndarray:
-    """Mask with value = position of the structure in `structures` + 1, of the mask's shape and type.
-
-    Parameters
-    ----------
-    mask : uint8 (H, W)
-    structures : name -> (classes of the networks, label values); those scored without tumour are left out
-    side : 0 where the mask holds classes of a network, 1 where it holds label values
-    """
-    names = [name for name in structures if "_without_" not in name]
-    merged = np.zeros(256, dtype=mask.dtype)  # value -> position of its structure
-    for k, name in enumerate(names, start=1):
-        merged[list(structures[name][side])] = k
-    return merged[mask]

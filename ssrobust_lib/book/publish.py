@@ -8,8 +8,8 @@ from ssrobust_lib.book.benchmark_results import results_text
 from ssrobust_lib.book.build import PAGE_NOTE, SPLITS_FILE, build_book
 from ssrobust_lib.book.citing import citation_text
 from ssrobust_lib.book.pages import reports
-from ssrobust_lib.book.readings_paper import chapter_text
 from ssrobust_lib.book.provenance import provenance_text
+from ssrobust_lib.book.readings_paper import chapter_text
 from ssrobust_lib.book.texts import banner, page_note, run_table
 from ssrobust_lib.config import PROJECT
 from ssrobust_lib.explorer.page import explorer_text

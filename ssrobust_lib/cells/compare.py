@@ -9,6 +9,7 @@ from ssrobust_lib.evaluation.condition_scores import scores_table
 from ssrobust_lib.evaluation.corruption_error import corruption_errors
 from ssrobust_lib.statistics.comparisons import compare_and_test
 from ssrobust_lib.statistics.result_tables import per_structure, seed_scores
+from ssrobust_lib.statistics.subgroups import subgroup_scores
 
 if TYPE_CHECKING:
     from ssrobust_lib.study import Cell, Study
@@ -21,7 +22,8 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
 
     ``comparisons.parquet``; ``tests.parquet``, further tests, intervals and effect sizes of the same comparisons;
     ``seed_scores.parquet`` and ``per_structure.parquet``, which the paper's tables show;
-    ``condition_scores.parquet``, every metric under every condition with its drop; ``corruption_errors.parquet``.
+    ``condition_scores.parquet``, every metric under every condition with its drop; ``corruption_errors.parquet``;
+    ``subgroups.parquet``, both arms in groups of patients and organ by organ.
     """
     profile = study.profile
     predictions = [study.table(need, "predictions") for need in cell.needs if need.step in EVALUATIONS]
@@ -41,3 +43,6 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
     scores = scores_table(predictions)
     store.write_table(folder / "condition_scores.parquet", scores)
     store.write_table(folder / "corruption_errors.parquet", corruption_errors(scores))
+    samples = study.table([need for need in cell.needs if need.step == "01_data"], "samples")
+    arms = [arm for arm in profile.arms if arm != REFERENCE_ARM]
+    store.write_table(folder / "subgroups.parquet", subgroup_scores(predictions, samples, arms=arms, home=home))

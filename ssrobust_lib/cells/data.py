@@ -28,6 +28,9 @@ from ssrobust_lib.splits.table import split_table
 if TYPE_CHECKING:
     from ssrobust_lib.study import Cell, Study
 
+# of the cache's rows what is of a slice, or is decided after it was made
+OF_ROWS = ("slice", "labelled_voxels", "content_hash", "split", "kept_out", "label", "has_label")
+
 
 def compute(study: "Study", cell: "Cell", folder: Path) -> None:
     """Write the samples table, the decoded images, what was left out, and the constants of the training images."""
@@ -66,7 +69,8 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
         )
     cache = open_cache(cache_folder)
     check_readable(samples, cache.rows, problems)
-    samples = _split(profile, task, samples, cache.rows)
+    samples = with_headers(_split(profile, task, samples, cache.rows), cache.rows)
+    samples = with_slice_distance(samples, cache.scans)
     shared = shared_images(samples, cache.images, cache.rows)
     samples = _kept_apart(profile, task, samples, shared)
     rows = cache.rows.drop(columns="split").merge(
@@ -204,6 +208,31 @@ def check_readable(samples: pd.DataFrame, rows: pd.DataFrame, problems: pd.DataF
                 f"{label}: none of its {(samples['set'] == label).sum()} images could be read; "
                 f"the first: {ours.iloc[0]['sample_id']} ({ours.iloc[0]['path']}): {ours.iloc[0]['reason']}"
             )
+
+
+def with_headers(samples: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Add what only the images' own headers tell (view, sex, age): a listing opens no image.
+
+    Parameters
+    ----------
+    samples : the samples table; where it says something itself, that stays
+    rows : the cache's rows, one or more for every sample, which hold it
+    """
+    first = rows.drop_duplicates("sample_id").set_index("sample_id")
+    told = {name: samples["sample_id"].map(first[name]) for name in first if name not in OF_ROWS}
+    new = {name: values for name, values in told.items() if name not in samples}
+    silent = {
+        n: samples[n].where(samples[n].notna(), told[n]) for n in samples if n in told and samples[n].isna().any()
+    }
+    return samples.assign(**silent, **new)
+
+
+def with_slice_distance(samples: pd.DataFrame, scans: pd.DataFrame | None) -> pd.DataFrame:
+    """Add `slice_mm`, the distance of a CT scan's own slices, from the scans of the cache; X-rays have none."""
+    if scans is None:
+        return samples
+    of_scan = {scan.sample_id: float(scan.spacing_mm[0] / scan.step[0]) for scan in scans.itertuples()}
+    return samples.assign(slice_mm=samples["sample_id"].map(of_scan))
 
 
 def _split(profile: Profile, task: str, samples: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:

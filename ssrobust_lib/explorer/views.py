@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ssrobust_lib.book.examples import merge_values
+from ssrobust_lib.book.cases import merge_values
 from ssrobust_lib.evaluation.inference import CLEAN, Condition, corrupted_images, predict_masks, predict_probabilities
 from ssrobust_lib.evaluation.metrics import THRESHOLD, dice, dice_per_scan
 from ssrobust_lib.explorer.finished_run import CT, FinishedRun

@@ -19,8 +19,10 @@ from .images import ct_sheet, overlay, window_hu, xray_sheet
 from .leaks import leak_bars, leak_table
 from .method import method_figure
 from .panels import SlicePanels, XRayPanels
+from .points import PAIR_WORDS, pair_scatter
 from .puzzles import Puzzle, jigsaw_examples, reassemble
 from .qualitative import Case, segmentation_cases
+from .qualitative_xrays import XRayCase, xray_cases
 from .result_tables import (
     VERDICT_TONES,
     comparison_table,
@@ -47,11 +49,13 @@ from .style import (
     structure_colours,
     structure_title,
 )
+from .subgroups import subgroup_differences, subgroup_parts, subgroup_table
 from .tables import P_FORMATS, HtmlTable, html_table
 from .tidy import score_rows
 
 __all__ = [
     "COLUMN_WORDS",
+    "PAIR_WORDS",
     "P_FORMATS",
     "VERDICT_TONES",
     "Case",
@@ -59,6 +63,7 @@ __all__ = [
     "Puzzle",
     "SlicePanels",
     "StudyFigure",
+    "XRayCase",
     "XRayPanels",
     "arm_styles",
     "best_epochs",
@@ -94,6 +99,7 @@ __all__ = [
     "order_arms",
     "order_corruptions",
     "overlay",
+    "pair_scatter",
     "paper_label",
     "paper_table",
     "pretext_accuracy",
@@ -108,9 +114,13 @@ __all__ = [
     "structure_dice",
     "structure_table",
     "structure_title",
+    "subgroup_differences",
+    "subgroup_parts",
+    "subgroup_table",
     "training_curves",
     "transfer_table",
     "verdict_table",
     "window_hu",
+    "xray_cases",
     "xray_sheet",
 ]

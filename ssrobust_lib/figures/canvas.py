@@ -23,6 +23,7 @@ from matplotlib.patches import Patch
 from matplotlib.text import Text
 
 from .downloads import link_row
+from .hovering import Mark, drawing_source
 from .style import DPI, FAINT, INK, STYLE, WIDTH, arm_styles, paper_label
 
 P = ParamSpec("P")
@@ -43,6 +44,8 @@ class StudyFigure(Figure):
 
     see: str = ""
     """What to see in it, in one or two sentences: the first words of its caption."""
+    marks: tuple[Mark, ...] = ()
+    """Points that tell what they stand for (see `hovering`); a figure with some is shown as a drawing."""
 
     def draw(self, renderer: Any) -> None:
         with matplotlib.rc_context(STYLE):
@@ -105,13 +108,13 @@ class StudyFigure(Figure):
         downloads : whether to offer the figure as SVG and PDF.
         """
         png = self.png(caption=False)
-        picture = base64.b64encode(png if every_colour else with_palette(png)).decode("ascii")
+        source = drawing_source(self) if self.marks else _png_source(png, every_colour)
         alt, caption = html.escape(f"{self.title} {self.see}".strip()), html.escape(self.caption)
         files = {kind: self.vector(kind) for kind in ("svg", "pdf")} if downloads else {}
         return (
             f'<figure class="ssrobust-figure" style="margin:0 0 1.2em 0">'
             f'<div class="ssrobust-picture" style="overflow-x:auto">'
-            f'<img alt="{alt}" src="data:image/png;base64,{picture}" '
+            f'<img alt="{alt}" src="{source}" '
             f'style="max-width:100%;--least-width:{least_width(self, png)}px"></div>'
             f'<figcaption style="font-size:0.9em">{caption}{link_row(self.title, files)}</figcaption></figure>'
         )
@@ -263,3 +266,8 @@ def picture(axes: Axes, image: Any, **options: Any) -> None:
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_visible(False)
+
+
+def _png_source(png: bytes, every_colour: bool) -> str:
+    packed = png if every_colour else with_palette(png)
+    return "data:image/png;base64," + base64.b64encode(packed).decode("ascii")

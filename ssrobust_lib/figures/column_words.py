@@ -43,8 +43,6 @@ COLUMN_WORDS: Mapping[str, str] = {
     "difference": "arm minus reference",
     "ci_low": "lower end of the 95 % interval, these networks on other patients",
     "ci_high": "its upper end",
-    "ci_low_seeds": "lower end of the 95 % interval, other patients and other seeds",
-    "ci_high_seeds": "its upper end",
     "test": "test behind p, these networks; in the table of patients in common: those in the test part",
     "statistic": "its statistic",
     "p": "uncorrected p-value, two-sided",

@@ -45,6 +45,7 @@ def segmentation_cases(
     dataset: str,
     title: str = "Predictions under corruption",
     inits: list[str] | None = None,
+    note: str | None = None,
 ) -> StudyFigure:
     """Image with the truth, corrupted image, and the prediction of each arm, one row per case (Figure 5, Table 3).
 
@@ -53,6 +54,7 @@ def segmentation_cases(
     cases : the rows. The column of corrupted images appears when any case has one.
     structures : names behind the values of the masks.
     inits : arms to show; a case without an arm's prediction says so. Default: all that any case has.
+    note : a sentence for the caption, such as the rule by which the cases were chosen.
     """
     if not cases:
         return message_figure(title, dataset, "No case to show.")
@@ -73,7 +75,7 @@ def segmentation_cases(
     lacking = [paper_label(init) for init in arms if not any(init in case.predictions for case in cases)]
     scored = any(case.dice for case in cases)
     notes = ["Dice: mean over the structures of the whole scan." if scored else None]
-    notes.append(f"Missing: {'; '.join(lacking)}." if lacking else None)
+    notes += [note, f"Missing: {'; '.join(lacking)}." if lacking else None]
     figure = sheet.figure(title, dataset, notes, see=seen_in_cases([(case.title, case.dice) for case in cases]))
     for row, case in enumerate(cases):
         panels: list[tuple] = [("Image and truth", case.image, case.truth, "")]

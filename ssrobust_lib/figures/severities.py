@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from .canvas import StudyFigure, finish, legend_strip, message_figure, new_figure, styled
+from .hovering import note_marks
 from .style import FAINT, RED, arm_styles, corruption_title, order_corruptions, paper_label
-from .tidy import choose_arms, missing_runs, require_columns
+from .tidy import choose_arms, missing_runs, require_columns, seed_interval
 from .what_to_see import seen_in_severities
 
 COLUMNS = 2
@@ -48,7 +49,8 @@ def severity_curves(
 
     Parameters
     ----------
-    scores : init, seed, corruption, severity, score; the rows of 'clean' (severity 0) start every panel's lines.
+    scores : init, seed, corruption, severity, score; the rows of 'clean' (severity 0) start every panel's lines. With
+        `n` and `unit` (how many patients or scans a score is of) the points tell these, too.
     metric : word on the axis.
     floor : performance that calibration kept, drawn as a line.
     majority : accuracy of always giving the more frequent answer, drawn as a line.
@@ -72,7 +74,10 @@ def severity_curves(
                 continue
             axes.fill_between(table.index, table.min(axis=1), table.max(axis=1), color=style.colour, alpha=0.22,
                               linewidth=0)  # fmt: skip
-            axes.plot(table.index, table.mean(axis=1), color=style.colour, linestyle=style.line, marker=style.marker)
+            means = table.mean(axis=1)
+            axes.plot(table.index, means, color=style.colour, linestyle=style.line, marker=style.marker)
+            words = [_words(init, name, int(severity), table.loc[severity], rows) for severity in table.index]
+            note_marks(axes, table.index.tolist(), means.tolist(), words)
         if floor is not None:
             axes.axhline(floor, color=RED, linestyle=(0, (4, 2)), linewidth=1.2)
         if majority is not None:
@@ -102,6 +107,24 @@ def severity_curves(
     notes = [f"Vertical: {metric}; horizontal: severity.{scales} {spread}", missing_runs(scores, arms)]
     see = seen_in_severities(scores, arms) if bounded else SMALLER_IS_ROBUST
     return finish(figure, title, dataset, notes, see=see)
+
+
+def _words(init: str, corruption: str, severity: int, of_seeds: "pd.Series[float]", rows: pd.DataFrame) -> str:
+    """Words of one point: arm and condition, the mean over seeds and its interval, the seeds' range, what n counts."""
+    values = of_seeds.dropna().to_numpy()
+    at = f"{corruption_title(corruption)}, severity {severity}" if severity else "Clean"
+    lines = [f"{paper_label(init)}, {at}", f"Mean: {values.mean():.3f}"]
+    interval = seed_interval(values)
+    if interval:
+        lines[1] += f", 95 % interval over seeds {interval[0]:.3f} to {interval[1]:.3f}"
+    if values.size > 1:
+        lines.append(f"{values.size} seeds, from {values.min():.3f} to {values.max():.3f}")
+    else:
+        lines.append("1 seed: no interval")
+    if {"n", "unit"} <= set(rows):
+        here = rows[(rows["init"] == init) & (rows["severity"] == severity)]
+        lines.append(f"n = {int(here['n'].iloc[0])} {here['unit'].iloc[0]}s")
+    return "\n".join(lines)
 
 
 def _narrow(label: str) -> str:

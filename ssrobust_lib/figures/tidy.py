@@ -56,7 +56,7 @@ def score_rows(seed_scores: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame with init, seed, corruption, severity (int, 0 = clean), score.
+    DataFrame with init, seed, corruption, severity (int, 0 = clean), score; n and unit where the table has them.
 
     Raises
     ------
@@ -70,7 +70,8 @@ def score_rows(seed_scores: pd.DataFrame) -> pd.DataFrame:
         raise ValueError(f"seed_scores: expected one {', one '.join(mixed)}, got several: filter the table first")
     rows = seed_scores[seed_scores["scope"].isin(["clean", "severity"])]
     rows = rows.rename(columns={"condition": "corruption", "value": "score"})
-    rows = rows[["init", "seed", "corruption", "severity", "score"]].reset_index(drop=True)
+    counted = [column for column in ("n", "unit") if column in rows]
+    rows = rows[["init", "seed", "corruption", "severity", "score", *counted]].reset_index(drop=True)
     return rows.assign(severity=rows["severity"].fillna(0).astype(int))
 
 
