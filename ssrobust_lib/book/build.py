@@ -19,7 +19,9 @@ from pathlib import Path
 
 import yaml
 
-from ssrobust_lib.book.checks import check_book, screenshots
+from ssrobust_lib.book.checks import screenshots
+from ssrobust_lib.book.inspection import check_book
+from ssrobust_lib.book.theme_repairs import repair_pages
 
 __all__ = [
     "FIGURES",
@@ -132,6 +134,7 @@ def build_book(
     html = _render(source, build_folder / "output")
     _drop_live_code(html)
     separate_pictures(html)
+    repair_pages(html)
     _put_in_place(html, destination)
     shutil.rmtree(build_folder, ignore_errors=True)
     return destination / "index.html"
