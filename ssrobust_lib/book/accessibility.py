@@ -154,7 +154,7 @@ def axe_problems(window: "Window", script: Path) -> tuple[int, list[str]]:
 
 
 def keep_frame(window: "Window") -> None:
-    """Take the chapters out of the report in one file that is open: title page, contents, one heading and link each stay."""
+    """Take all but a heading and a link out of every chapter of the report in one file that is open."""
     window.evaluate(_KEEP_FRAME)
 
 
