@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
-.PHONY: help book plan study rehearse test lint lab explore bench clean
+.PHONY: help book pdf check-book plan study rehearse test lint lab explore bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/  make \1|/' | column -t -s '|'
@@ -21,6 +21,12 @@ $(READY): pyproject.toml constraints.txt
 
 book: $(READY)  ## compute the study of PROFILE and render its report
 	@$(BIN)/ssrobust book $(PROFILE) --cores $(CORES)
+
+pdf: $(READY)  ## the same, and the report as PDF (needs Chromium)
+	@$(BIN)/ssrobust book $(PROFILE) --cores $(CORES) --pdf
+
+check-book: $(READY)  ## look for dead links, errors and barriers to readers in the report of PROFILE
+	@$(BIN)/ssrobust check-book runs/$(PROFILE)/book
 
 plan: $(READY)  ## print the cells of PROFILE with estimated time and disk
 	@$(BIN)/ssrobust plan $(PROFILE) --cores $(CORES)

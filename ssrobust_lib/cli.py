@@ -57,6 +57,7 @@ def _expected(error: Exception) -> bool:
     """Errors of the user's making or of the machine; everything else is a fault of ours and keeps its traceback."""
     from ssrobust_lib.book.browser import BrowserError
     from ssrobust_lib.book.build import BookError
+    from ssrobust_lib.book.single_file import SingleFileError
     from ssrobust_lib.config import ProfileError
     from ssrobust_lib.data_command import DataCommandError
     from ssrobust_lib.datasets.cache import CacheError
@@ -70,7 +71,7 @@ def _expected(error: Exception) -> bool:
     from ssrobust_lib.store import StoreError
 
     of_the_run = (ParameterError, UnknownNameError, RunError, StoreError, BookError, OSError)
-    of_the_lab = (BrowserError, LabError)
+    of_the_lab = (BrowserError, LabError, SingleFileError)
     of_the_data = (ProfileError, ManifestError, LayoutError, PatientCrossesError, DataCommandError, CacheError)
     return isinstance(error, (*of_the_run, *of_the_lab, *of_the_data))
 
@@ -95,6 +96,8 @@ def _parser() -> argparse.ArgumentParser:
         added = command(name, run, about)
         added.add_argument("profile", help="name in profiles/ or path of a YAML file")
         added.add_argument("--cores", type=int, default=os.cpu_count(), help="processor cores to use (default: all)")
+        if name in ("book", "rehearse"):
+            added.add_argument("--pdf", action="store_true", help="write the report as PDF, too (needs Chromium)")
         if name != "plan":
             added.epilog = "What follows -- is handed to Snakemake (--until, --profile workflow/profiles/slurm, ...)."
     explore = command(
@@ -106,9 +109,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_data_command(commands)
     check = command(
-        "check-book", _check_book, "look for broken images, external requests, errors, overflow in a rendered book"
+        "check-book",
+        _check_book,
+        "look for dead links, errors, external requests, barriers to readers in a rendered book",
     )
-    check.add_argument("html", type=Path, help="folder of the rendered book")
+    check.add_argument("html", type=Path, help="folder of the rendered book; the report in one file is taken beside it")
+    check.add_argument("--external", action="store_true", help="fetch the external links, too")
+    check.add_argument(
+        "--json", type=Path, metavar="FILE", help="write what was found, and all external links, as JSON"
+    )
     for name, run, about, what in (
         ("run-cell", _run_cell, "compute one cell (used by the workflow)", "cell"),
         ("run-report", _run_report, "execute one notebook read-only (used by the workflow)", "notebook"),
@@ -145,13 +154,21 @@ def _study(chosen: argparse.Namespace) -> None:
 
 
 def _book(chosen: argparse.Namespace) -> None:
-    from ssrobust_lib.book.publish import publish_book
+    from ssrobust_lib.book.browser import require_chromium
+    from ssrobust_lib.book.publish import publish_book, publish_pdf, publish_single_file
     from ssrobust_lib.running.runner import run_study
 
     _checked(chosen.profile)
+    if chosen.pdf:
+        require_chromium()  # now, not after the computing
     study = run_study(chosen.profile, cores=chosen.cores, extra=chosen.snakemake)
     index = publish_book(study)
     print(f"the report is ready: {index.as_uri()}")
+    single = publish_single_file(study)
+    print(f"in one file, to mail: {single.path.as_uri()} ({single.size / 1024**2:.1f} MB)")
+    if chosen.pdf:
+        pdf = publish_pdf(study)
+        print(f"as PDF: {pdf.path.as_uri()} ({pdf.size / 1024**2:.1f} MB)")
 
 
 def _rehearse(chosen: argparse.Namespace) -> None:
@@ -178,13 +195,15 @@ def _explore(chosen: argparse.Namespace) -> None:
 
 
 def _check_book(chosen: argparse.Namespace) -> int:
-    from ssrobust_lib.book.build import check_book
+    from ssrobust_lib.book.checks import book_folder
+    from ssrobust_lib.book.inspection import SINGLE_FILE, inspect_book
 
-    problems = check_book(chosen.html)
-    for problem in problems:
-        print(problem)
-    print(f"{len(problems)} problems" if problems else "the book is in order")
-    return 1 if problems else 0
+    beside = book_folder(chosen.html).parent / SINGLE_FILE
+    report = inspect_book(chosen.html, single_file=beside, external=chosen.external)
+    if chosen.json is not None:
+        chosen.json.write_text(report.json(), encoding="utf-8")
+    print(report.text())
+    return 1 if report.problems else 0
 
 
 def _run_cell(chosen: argparse.Namespace) -> None:

@@ -126,6 +126,17 @@ def find_chromium() -> str | None:
     return next((found for name in _NAMES if (found := shutil.which(name))), None)
 
 
+def require_chromium() -> str:
+    """Return the command of an installed Chromium or Chrome; BrowserError, which says what to install, without one."""
+    found = find_chromium()
+    if found is None:
+        raise BrowserError(
+            "no Chromium found (it prints the PDF and takes screenshots): install the package `chromium` "
+            "(Debian, Ubuntu: `apt install chromium`) or Google Chrome, or print report.html from any browser"
+        )
+    return found
+
+
 class Window:
     """One browser window; made by `open_window`."""
 
@@ -192,6 +203,22 @@ class Window:
     def requests(self) -> list[str]:
         """Addresses that the open page has asked for so far, those of files and inline data left out."""
         return list(self._external_requests())
+
+    def show_as(self, medium: str) -> None:
+        """Apply the style rules of a medium: 'print', or '' for the screen."""
+        self._call("Emulation.setEmulatedMedia", media=medium)
+
+    def print(self) -> bytes:
+        """The open page as PDF, tagged and with bookmarks, on the paper that its style asks for."""
+        options = {"preferCSSPageSize": True, "printBackground": True}
+        tagged = {"generateTaggedPDF": True, "generateDocumentOutline": True}
+        handle = self._call("Page.printToPDF", transferMode="ReturnAsStream", **options, **tagged)["stream"]
+        content = bytearray()
+        while True:
+            part = self._call("IO.read", handle=handle)
+            content += base64.b64decode(part["data"]) if part.get("base64Encoded") else part["data"].encode("latin-1")
+            if part["eof"]:
+                return bytes(content)
 
     def look(self, width: int, screenshot: Path | None = None) -> Rendering:
         """Measure the open page in a window `width` pixels wide; save it whole as PNG where `screenshot` is given."""
@@ -277,9 +304,7 @@ def open_window(*, patience_s: float = 60.0) -> Iterator[Window]:
     """
     import websocket
 
-    chromium = find_chromium()
-    if chromium is None:
-        raise BrowserError("no Chromium found: install the package `chromium` (Debian, Ubuntu) or Google Chrome")
+    chromium = require_chromium()
     with tempfile.TemporaryDirectory(prefix="ssrobust-browser-", ignore_cleanup_errors=True) as folder:
         command = [chromium, *_FLAGS, f"--user-data-dir={folder}", "about:blank"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -17,9 +17,11 @@ from pathlib import Path
 
 import yaml
 
-from ssrobust_lib.book.checks import check_book, screenshots
+from ssrobust_lib.book.checks import screenshots
 from ssrobust_lib.book.drawings import inline_drawings
 from ssrobust_lib.book.embedded_files import separate_downloads, separate_pictures
+from ssrobust_lib.book.inspection import check_book
+from ssrobust_lib.book.theme_repairs import repair_pages
 
 __all__ = [
     "GENERATED",
@@ -134,6 +136,7 @@ def build_book(
     inline_drawings(html)
     separate_pictures(html)
     separate_downloads(html)
+    repair_pages(html)
     _put_in_place(html, destination)
     shutil.rmtree(build_folder, ignore_errors=True)
     return destination / "index.html"

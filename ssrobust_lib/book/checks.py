@@ -1,18 +1,18 @@
-"""Find what is wrong in a rendered book before a reader does.
+"""Find what is wrong in the pages of a rendered book before a reader does.
 
-What enters: the HTML folder that `book.build_book` made. What leaves: a list of problems in plain words, empty for a
-sound book. The static checks read files only; where a Chromium is installed every page is rendered at desktop and at
-phone width as well.
+What enters: a page of the HTML folder that `build.build_book` made, parsed, or open in a window. What leaves: problems
+in plain words, none for a sound page. `inspection` applies these checks, and those of links and accessibility, to a
+whole book.
 """
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from ssrobust_lib.book.browser import find_chromium, open_window
+from ssrobust_lib.book.browser import Window, open_window
 from ssrobust_lib.book.embedded_files import DOWNLOADS
 from ssrobust_lib.figures import COLUMN_WORDS
 
@@ -34,40 +34,6 @@ _FETCHED_LINKS = {"stylesheet", "preload", "modulepreload", "icon", "prefetch", 
 _NOT_A_VALUE = {"nan", "<na>", "nat", "none", "null", "inf", "-inf"}
 
 
-def check_book(html: Path, *, widths: Sequence[int] = WIDTHS) -> list[str]:
-    """List the problems of a rendered book.
-
-    Looked for: links and pages of the table of contents that lead nowhere, missing or damaged pictures, anything
-    fetched from a network, output of failed cells and warnings, cells of tables without a value, unresolved
-    references, citations and glued values, repeated search boxes, pages heavier than `HEAVIEST_PAGE`, tables to save
-    with columns that nobody describes. With a Chromium also: pages wider than the window, pictures and formulas that do
-    not show, errors of scripts, requests that leave the machine.
-
-    Parameters
-    ----------
-    html : Path
-        Folder of the rendered book, or its index.html.
-    widths : sequence of int
-        Window widths in pixels for the checks in a browser; none for the static checks alone.
-
-    Returns
-    -------
-    list of str
-        One line a problem, beginning with the page's path; empty where nothing was found.
-    """
-    html = _folder(html)
-    found: list[str] = []
-    for page in book_pages(html):
-        found.extend(f"{page.relative_to(html).as_posix()}: {problem}" for problem in _static_problems(page, html))
-    found.extend(_download_problems(html))
-    for sheet in sorted(html.rglob("*.css")):
-        text = sheet.read_text(encoding="utf-8", errors="replace")
-        found.extend(f"{sheet.relative_to(html).as_posix()}: {problem}" for problem in _style_problems(text))
-    if widths and find_chromium():
-        found.extend(_rendered_problems(html, widths))
-    return list(dict.fromkeys(found))
-
-
 def screenshots(html: Path, folder: Path, widths: Sequence[int] = WIDTHS) -> list[Path]:
     """Save every page, whole, as `<folder>/<page>-<width>.png` and return the paths.
 
@@ -76,7 +42,7 @@ def screenshots(html: Path, folder: Path, widths: Sequence[int] = WIDTHS) -> lis
     BrowserError
         No Chromium is installed.
     """
-    html, folder = _folder(html), Path(folder)
+    html, folder = book_folder(html), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     with open_window() as window:
@@ -91,19 +57,20 @@ def screenshots(html: Path, folder: Path, widths: Sequence[int] = WIDTHS) -> lis
 
 def book_pages(html: Path) -> list[Path]:
     """List the pages that were written for readers: all HTML files but the theme's index and search pages."""
-    html = _folder(html)
+    html = book_folder(html)
     every = (page for page in html.rglob("*.html") if "_static" not in page.relative_to(html).parts)
     return sorted(page for page in every if page.name not in _SERVICE_PAGES)
 
 
-def _folder(html: Path) -> Path:
+def book_folder(html: Path) -> Path:
+    """Folder of a book, given it or its index page; FileNotFoundError where there is none."""
     folder = Path(html).parent if Path(html).suffix == ".html" else Path(html)
     if not (folder / "index.html").is_file():
         raise FileNotFoundError(f"{folder} holds no book: expected index.html in it; run `make book` first")
     return folder
 
 
-def _download_problems(html: Path) -> Iterator[str]:
+def download_problems(html: Path) -> Iterator[str]:
     """Yield what is wrong with the files below figures and tables."""
     for path in sorted((html / DOWNLOADS).glob("*.*")):
         where = path.relative_to(html).as_posix()
@@ -121,13 +88,19 @@ def _download_problems(html: Path) -> Iterator[str]:
             yield f"{where}: is no PDF"
 
 
-def _static_problems(page: Path, html: Path) -> Iterator[str]:
-    from bs4 import BeautifulSoup
+def page_problems(page: Path, soup: "BeautifulSoup", heaviest: int = HEAVIEST_PAGE) -> Iterator[str]:
+    """Yield what is wrong in the file of a page: pictures, requests, output of cells, references, weight.
 
-    text = page.read_text(encoding="utf-8")
-    soup = BeautifulSoup(text, "html.parser")
+    Parameters
+    ----------
+    page : Path
+        The file.
+    soup : BeautifulSoup
+        The same, parsed.
+    heaviest : int
+        Bytes that the page may have, with its pictures.
+    """
     article = soup.find("article") or soup
-    yield from _link_problems(soup, page)
     yield from _picture_problems(soup, page)
     yield from _network_problems(soup)
     yield from _output_problems(article)
@@ -136,22 +109,14 @@ def _static_problems(page: Path, html: Path) -> Iterator[str]:
     visible = [s for s in searches if s.find_parent(class_="bd-header") or s.find_parent(class_="bd-sidebar-primary")]
     if len(visible) > 1:
         yield f"{len(visible)} search buttons: set the four navbar_ lists of html_theme_options to []"
-    weight = len(text.encode()) + sum(path.stat().st_size for path in _pictures(soup, page) if path.is_file())
-    if weight > HEAVIEST_PAGE:
-        yield f"weighs {weight / 1024**2:.1f} MB with its pictures: at most {HEAVIEST_PAGE / 1024**2:.0f} MB"
+    weight = page_weight(page, soup)
+    if weight > heaviest:
+        yield f"weighs {weight / 1024**2:.1f} MB with its pictures: at most {heaviest / 1024**2:.0f} MB"
 
 
-def _link_problems(soup: "BeautifulSoup", page: Path) -> Iterator[str]:
-    """Yield links inside the book whose page or place on a page does not exist."""
-    for href in dict.fromkeys(_text(link, "href") for link in soup.select("a[href]")):
-        parts = urlsplit(href)
-        if parts.scheme or parts.netloc:
-            continue
-        target = (page.parent / unquote(parts.path)) if parts.path else page
-        if not target.exists():
-            yield f"links to {href}, which does not exist"
-        elif target == page and parts.fragment and not soup.find(id=unquote(parts.fragment)):
-            yield f"links to #{parts.fragment}, which the page does not have"
+def page_weight(page: Path, soup: "BeautifulSoup") -> int:
+    """Bytes of a page and the pictures on it."""
+    return page.stat().st_size + sum(path.stat().st_size for path in _pictures(soup, page) if path.is_file())
 
 
 def _pictures(soup: "BeautifulSoup", page: Path) -> list[Path]:
@@ -200,9 +165,9 @@ def _network_problems(soup: "BeautifulSoup") -> Iterator[str]:
     for tag in soup.select("[srcset]"):
         yield from _outside(tag, "srcset")
     for tag in soup.select("style"):
-        yield from _style_problems(tag.get_text())
+        yield from style_problems(tag.get_text())
     for tag in soup.select("[style]"):
-        yield from _style_problems(_text(tag, "style"))
+        yield from style_problems(_text(tag, "style"))
 
 
 def _text(tag: "Tag", attribute: str) -> str:
@@ -217,7 +182,7 @@ def _outside(tag: "Tag", attribute: str) -> Iterator[str]:
             yield f"<{tag.name}> is fetched from the network: {address}"
 
 
-def _style_problems(style: str) -> Iterator[str]:
+def style_problems(style: str) -> Iterator[str]:
     for match in _CSS_ADDRESS.finditer(_CSS_COMMENT.sub("", style)):
         if _leaves(match["url"]):
             yield f"a style is fetched from the network: {match['url']}"
@@ -255,17 +220,13 @@ def _reference_problems(article: "Tag") -> Iterator[str]:
         yield "has no title"
 
 
-def _rendered_problems(html: Path, widths: Iterable[int]) -> Iterator[str]:
-    with open_window() as window:
-        for page in book_pages(html):
-            name = page.relative_to(html).as_posix()
-            window.open(page)
-            for width in widths:
-                seen = window.look(width)
-                if seen.width > width:
-                    blame = f" (first: {', '.join(seen.wide)})" if seen.wide else ""
-                    yield f"{name}: is {seen.width} pixels wide in a window of {width}{blame}"
-                yield from (f"{name}: the picture {url} does not show" for url in seen.broken_images)
-                yield from (f"{name}: a formula does not show: {text}" for text in seen.formula_errors)
-                yield from (f"{name}: a script fails: {text}" for text in seen.script_errors)
-                yield from (f"{name}: is fetched from the network: {url}" for url in seen.external_requests)
+def rendered_problems(window: "Window", width: int) -> Iterator[str]:
+    """Yield what a reader sees wrong of the page that is open in a window `width` pixels wide."""
+    seen = window.look(width)
+    if seen.width > width:
+        blame = f" (first: {', '.join(seen.wide)})" if seen.wide else ""
+        yield f"is {seen.width} pixels wide in a window of {width}{blame}"
+    yield from (f"the picture {url} does not show" for url in seen.broken_images)
+    yield from (f"a formula does not show: {text}" for text in seen.formula_errors)
+    yield from (f"a script fails: {text}" for text in seen.script_errors)
+    yield from (f"is fetched from the network: {url}" for url in seen.external_requests)

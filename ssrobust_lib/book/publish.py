@@ -7,9 +7,12 @@ from ssrobust_lib.book.answers import answer_text
 from ssrobust_lib.book.benchmark_results import results_text
 from ssrobust_lib.book.build import PAGE_NOTE, SPLITS_FILE, build_book
 from ssrobust_lib.book.citing import citation_text
+from ssrobust_lib.book.inspection import SINGLE_FILE
 from ssrobust_lib.book.pages import reports
+from ssrobust_lib.book.pdf import Pdf, write_pdf
 from ssrobust_lib.book.provenance import provenance_text
 from ssrobust_lib.book.readings_paper import chapter_text
+from ssrobust_lib.book.single_file import SingleFile, write_single_file
 from ssrobust_lib.book.texts import banner, page_note, run_table
 from ssrobust_lib.config import PROJECT
 from ssrobust_lib.explorer.page import explorer_text
@@ -32,6 +35,34 @@ def publish_book(study: "Study") -> Path:
         generated=generated_texts(study) | summary_figures(study),
         profile=study.profile.name,
     )
+
+
+def publish_single_file(study: "Study") -> SingleFile:
+    """Write the rendered book as one file, ``runs/<profile>/report.html``."""
+    return write_single_file(study.folder / "book", study.folder / SINGLE_FILE, title_facts(study))
+
+
+def publish_pdf(study: "Study") -> Pdf:
+    """Print the single file as ``runs/<profile>/report.pdf``; BrowserError where no Chromium is installed."""
+    return write_pdf(study.folder / SINGLE_FILE, study.folder / "report.pdf")
+
+
+def title_facts(study: "Study") -> dict[str, str]:
+    """What a title page says of a run: its name, its images, and when and from which code it was computed."""
+    from ssrobust_lib import __version__
+    from ssrobust_lib.book import examples
+
+    profile, records = study.profile, [study.record(cell) for cell in study.all_cells]
+    commits = dict.fromkeys(str(record["commit"]) for record in records)
+    facts = {
+        "Run": f"{profile.name} ({profile.title})",
+        "Images": "; ".join(examples.set_titles(study).values()),
+        "Networks per arm": f"{profile.seeds}, each from another seed",
+        "Computed": max(str(record["finished"]) for record in records)[:10],
+        "Software": f"ssrobust {__version__}, commit {', '.join(commits)}",
+        "Paper": "Navarro et al. 2021, Evaluating the Robustness of Self-Supervised Learning in Medical Imaging",
+    }
+    return {name: value for name, value in facts.items() if value}
 
 
 def summary_figures(study: "Study") -> dict[str, str]:
