@@ -70,7 +70,7 @@ def test_half_of_the_patients_in_common_lies_between_all_and_none():
     half, apart = (run_difference(scores(a), scores(b, first=first)) for first in (20, 1000))
     assert (half.n_common, apart.n_common) == (20, 0)
     widths = [found.networks.high - found.networks.low for found in (half, apart)]
-    # the variance is 2 s^2/n without a common unit, and half of it where half of the units, all of one spread, are common
+    # the variance is 2 s^2/n without a common unit; half of the units in common take half of it off
     assert widths[0] / widths[1] == pytest.approx(np.sqrt(0.5), abs=0.12)
 
 

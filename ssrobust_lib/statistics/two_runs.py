@@ -16,9 +16,9 @@ where `seeds` is the variance over seeds of the seeds' means, `units` the varian
 of the difference of the runs, and `rest`, the interaction of seed and unit, is what both hold. Its degrees of freedom
 are Satterthwaite's (1946), the units' part included, as Hillis (2007) has them for many cases.
 
-Units that both runs tested enter paired: their covariance is taken off, in proportion to how many there are. With all of
-them common this is the variance of paired differences, with none that of two groups. Seeds are independent draws, unless
-the networks of the runs are the same ones: then seeds are paired too.
+Units that both runs tested enter paired: their covariance is taken off, in proportion to how many there are. With
+all of them common this is the variance of paired differences, with none that of two groups. Seeds are independent
+draws, unless the networks of the runs are the same ones: then seeds are paired too.
 """
 
 from dataclasses import dataclass, field
@@ -141,7 +141,7 @@ def _estimates(
         return networks, Estimate(note=f"one seed in {which}: how far seeds differ is not known")
     of_seeds, rest = _seed_terms(a, b, places, same)
     between = max(0.0, units - rest)
-    terms = [*of_seeds, (between and units, df_units)]
+    terms = [*of_seeds, *([(units, df_units)] if between else [])]
     total = sum(term for term, _ in of_seeds) + between
     below = sum(term**2 / df for term, df in terms)
     return networks, _student(difference, total, total**2 / below if below > 0 else np.nan, level)
@@ -150,10 +150,10 @@ def _estimates(
 def _seed_terms(
     a: RunScores, b: RunScores, places: tuple[np.ndarray, np.ndarray], same: bool
 ) -> tuple[list[tuple[float, int]], float]:
-    """Variances due to seeds, each with its degrees of freedom, and the part of it that the units' variance holds too."""
+    """Variances due to seeds, each with its degrees of freedom, and the part that the units' variance holds too."""
     means = [run.values.mean(axis=1) for run in (a, b)]  # (n_seeds,) each
     numbers = [len(mean) for mean in means]
-    left = [run.values - run.values.mean(axis=0) for run in (a, b)]
+    left = (a.values - a.values.mean(axis=0), b.values - b.values.mean(axis=0))
     rest = sum(
         _within(values, run.strata) / (n * (n - 1)) for values, run, n in zip(left, (a, b), numbers, strict=True)
     )
