@@ -4,6 +4,8 @@ Enters: `run_comparison.changes.changes` of one task, and `run_comparison.side_b
 paper's Figs. 3 and 4, done twice.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
@@ -26,7 +28,7 @@ from .tidy import require_columns, seed_dodge
 
 _CHANGE_COLUMNS = ["role", "metric", "condition", "arm", "difference", "method_ci_low", "method_ci_high", "verdict"]
 _ROW = 0.2  # inches of one arm
-_RUN_LINES = {"A": (0, (4, 2)), "B": "-"}
+_RUN_LINES: dict[str, Any] = {"A": (0, (4, 2)), "B": "-"}
 
 
 @styled
@@ -52,7 +54,7 @@ def change_plot(changes: pd.DataFrame, *, dataset: str, title: str = "What chang
     heights = [0.34 if rows is None else _ROW * len(arms) + 0.12 for _, rows in lines]
     below = np.cumsum(heights)
     left, sheet = 1.95, Sheet()
-    legend = sheet.strip(0.28 * -(-len(arms) // 2))
+    legend = sheet.strip(0.1 + 0.3 * -(-len(arms) // 2))
     box = (left, sheet.used + 0.05, WIDTH - left - 0.15, float(below[-1]))
     sheet.used = box[1] + box[3] + 0.55
     told = changes["method_ci_low"].notna()
@@ -87,6 +89,8 @@ def change_plot(changes: pd.DataFrame, *, dataset: str, title: str = "What chang
 
 
 def _draw(axes, row: pd.Series, y: float, style) -> None:
+    if pd.isna(row["difference"]):
+        return
     if pd.notna(row["method_ci_low"]):
         axes.plot([row["method_ci_low"], row["method_ci_high"]], [y, y], color=style.colour, linewidth=2)
     face = style.colour if row["verdict"] == "changed" else "white"

@@ -8,7 +8,7 @@ Enters: two stored runs with their predictions. Leaves: one row per score that b
 - 'arms': how far an arm is from normal training, which is what the paper's comparisons are about.
 
 A row's verdict is for *the method* (patients and seeds random; `statistics.two_runs`): 'changed' where the p-value,
-corrected over the rows of its part (Benjamini & Hochberg 1995), is below 0.05; 'within noise' where it is not;
+corrected over the rows of its part and task (Benjamini & Hochberg 1995), is below 0.05; 'within noise' where it is not;
 'the same' where all values agree bit for bit; 'cannot be told' where there is no test, with the reason in `note`.
 """
 
@@ -92,9 +92,9 @@ def _rows(pairing: _Pairing, first: UnitScores, second: UnitScores) -> list[dict
 def _row(pairing: _Pairing, one: Score, other: Score, arm: str, reference: str) -> dict[str, Any]:
     """One row without its place; empty where a run has no such score."""
     arms = [arm, *([reference] if reference else [])]
-    seeds = [_seeds(score, arms) for score in (one, other)]
-    if not all(seeds):
+    if any(name not in score.scores.inits for name in arms for score in (one, other)):
         return {}
+    seeds = [_seeds(score, arms) for score in (one, other)]
     task, both = one.scores.task, [seed for seed in seeds[0] if seed in seeds[1]]
     shared = tuple(seed for seed in both if all((task, name, seed) in pairing.same for name in arms))
     notes = []
@@ -106,36 +106,42 @@ def _row(pairing: _Pairing, one: Score, other: Score, arm: str, reference: str) 
     runs = []
     for name, score, of in (("A", one, seeds[0]), ("B", other, seeds[1])):
         values = score.of(arm, of) - (score.of(reference, of) if reference else 0.0)
-        whole = np.isfinite(values).all(axis=0)
-        tried = np.isfinite(values).any(axis=0).sum()
-        if whole.sum() < tried:
-            notes.append(f"{tried - whole.sum()} {score.scores.unit}s of {name} lack a seed and are left out")
-        if not whole.any():
-            return {}
+        whole, some = (each(np.isfinite(values), axis=0) for each in (np.all, np.any))
+        if not len(of) or not whole.any():
+            why = score.scores.note or f"no {score.scores.unit} of {name} has a score"
+            return _fields(one.scores, other.scores, arm, reference, None, bool(shared), [why])
+        if lost := int(some.sum() - whole.sum()):
+            notes.append(f"{lost} {score.scores.unit}s of {name} lack a seed and are left out")
         names = [unit if not pairing.apart else f"{name}: {unit}" for unit in score.scores.units]
         strata = score.scores.strata if score.scores.strata is not None else np.zeros(len(names), np.int64)
         units = tuple(unit for unit, kept in zip(names, whole, strict=True) if kept)
         runs.append(RunScores(values[:, whole], units, strata[whole]))
-    found = run_difference(*runs, same_networks=bool(shared))
-    return _fields(one.scores, other.scores, arm, reference, runs, bool(shared), found, notes)
+    return _fields(one.scores, other.scores, arm, reference, (runs[0], runs[1]), bool(shared), notes)
 
 
 def _fields(
-    first: UnitScores, second: UnitScores, arm: str, reference: str, runs: list[RunScores], same: bool,
-    found: RunDifference, notes: list[str],
+    first: UnitScores, second: UnitScores, arm: str, reference: str, runs: tuple[RunScores, RunScores] | None,
+    same: bool, notes: list[str],
 ) -> dict[str, Any]:  # fmt: skip
+    """A row; without runs one that says why there is none."""
+    nothing = Estimate()
+    found = RunDifference(np.nan, np.nan, np.nan, 0, False, nothing, nothing)
+    if runs is not None:
+        found = run_difference(*runs, same_networks=same)
     networks, method = found.networks, found.method
     if found.equal:  # nothing differs: there is nothing to test
-        networks = method = Estimate()
+        networks = method = nothing
     notes += [method.note] if method.note else []
+    n_units = [len(run.units) for run in runs] if runs else [0, 0]
+    n_seeds = [len(run.values) for run in runs] if runs else [0, 0]
     return {
         "task": first.task, "set_a": first.set, "set_b": second.set, "metric": first.metric, "arm": arm,
         "reference": reference, "value_a": found.mean_a, "value_b": found.mean_b, "difference": found.difference,
         "ci_low": networks.low, "ci_high": networks.high, "p": networks.p,
         "method_ci_low": method.low, "method_ci_high": method.high, "method_statistic": method.statistic,
         "method_df": method.df, "method_p": method.p, "method_p_bh": np.nan, "detectable": method.detectable,
-        "verdict": THE_SAME if found.equal else "", "n_a": len(runs[0].units), "n_b": len(runs[1].units),
-        "n_common": found.n_common, "unit": first.unit, "seeds_a": len(runs[0].values), "seeds_b": len(runs[1].values),
+        "verdict": THE_SAME if found.equal else "", "n_a": n_units[0], "n_b": n_units[1],
+        "n_common": found.n_common, "unit": first.unit, "seeds_a": n_seeds[0], "seeds_b": n_seeds[1],
         "same_networks": same, "note": "; ".join(notes),
     }  # fmt: skip
 
@@ -147,11 +153,11 @@ def _seeds(score: Score, arms: list[str]) -> tuple[int, ...]:
 
 
 def _judge(table: pd.DataFrame) -> pd.DataFrame:
-    """Fill `method_p_bh` and `verdict`, part by part, and put the rows in order."""
+    """Fill `method_p_bh` and `verdict`, by part and task, and put the rows in order."""
     from scipy.stats import false_discovery_control
 
     corrected, verdict = table["method_p_bh"].copy(), table["verdict"].copy()
-    for _, rows in table.groupby("part"):
+    for _, rows in table.groupby(["part", "task"]):
         tested = rows.index[rows["method_p"].notna()]
         if len(tested):
             corrected[tested] = false_discovery_control(table.loc[tested, "method_p"].to_numpy(np.float64))

@@ -120,12 +120,12 @@ def why_apart(a: StoredRun, b: StoredRun, task: str, name_a: str, name_b: str) -
     """Why images of equal names in both runs are not the same patients; empty where they are."""
     if name_a != name_b:
         return f"{name_a} against {name_b}"
-    recipes = [_phantoms(run, task, name_a) for run in (a, b)]
+    recipes = [phantoms_of(run, task, name_a) for run in (a, b)]
     return "" if recipes[0] == recipes[1] else "other phantoms"
 
 
-def _phantoms(run: StoredRun, task: str, label: str) -> str:
-    """What the phantoms of a set are made from, if it is made of phantoms."""
+def phantoms_of(run: StoredRun, task: str, label: str) -> str:
+    """What the phantoms of a set are made from; empty where its images are real."""
     for cell in run.of_step("01_data"):
         if cell.of["task"] == task:
             data, recipes = cell.settings["data"], cell.settings.get("phantoms", {})

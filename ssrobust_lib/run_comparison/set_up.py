@@ -51,8 +51,7 @@ def set_up(a: StoredRun, b: StoredRun) -> pd.DataFrame:
 
 
 def _code(run: StoredRun) -> dict[str, str]:
-    commits = dict.fromkeys(str(cell.record.get("commit", "unknown")) for cell in run.cells)
-    found = {"commit": ", ".join(commits)}
+    found = {"commit": ", ".join(run.commits)}
     versions: dict[str, dict[str, None]] = {}
     for cell in run.cells:
         for name, version in cell.record.get("versions", {}).items():

@@ -119,11 +119,24 @@ class StoredRun:
     def corruptions(self) -> list[str]:
         return list(dict.fromkeys(cell.of["corruption"] for cell in self.of_step("05_corruption_eval")))
 
+    @cached_property
+    def commits(self) -> list[str]:
+        return list(dict.fromkeys(str(cell.record.get("commit", "unknown")) for cell in self.cells))
+
     @property
     def contents(self) -> str:
         """What the run is about, in words."""
         tasks = "; ".join(f"{task} on {name}" for task, name in sorted(self.home_sets.items()))
         return f"tasks {tasks}; arms {', '.join(self.arms)}; corruptions {', '.join(self.corruptions) or 'none'}"
+
+
+def names_of(a: StoredRun, b: StoredRun) -> tuple[str, str]:
+    """Names that tell two runs apart: their own, or with the commit, or with the key of their statistics."""
+    for more in (lambda run: "", lambda run: run.commits[-1], lambda run: run.statistics.id.rsplit("-", 1)[1]):
+        first, second = (f"{run.name}-{more(run)}".strip("-") for run in (a, b))
+        if first != second:
+            return first, second
+    return f"{a.name}-1", f"{b.name}-2"
 
 
 def open_run(name_or_path: str, *, runs: Path | None = None) -> StoredRun:
