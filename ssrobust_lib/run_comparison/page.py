@@ -22,14 +22,15 @@ from ssrobust_lib.run_comparison.stored_run import StoredRun, names_of
 TONES = {CHANGED: "bad", WITHIN_NOISE: "open", THE_SAME: "good", CANNOT_BE_TOLD: "open"}
 _SHOWN = ("accuracy", "auroc", "dice")
 _MOST_ROWS = 200  # of the details that are listed on the page; all of them are in the table to download
-_READ = """A row says how far a score moved from run A to run B and how far it moves by chance alone. Chance is both:
+_READ = """
+A row says how far a score moved from run A to run B and how far it moves by chance alone. Chance is both:
 other patients and other seeds. Where both runs tested the same patients or scans, these enter paired; otherwise the
-runs are two independent groups, and the row says so. The seeds of the runs are independent draws, unless the trained
-networks are the same ones. 'Changed' means p &lt; 0.05 after the correction of Benjamini and Hochberg over all rows of
-its task and kind (scores; details; differences between arms); intervals are 95 % and uncorrected, so that one may leave out zero
-in a row that is within noise. 'Within noise' is no proof that nothing changed: 'could have seen' is the smallest
-difference that would have been found in four of five cases. 'The same' means equal in every seed and patient, bit for
-bit."""
+runs are two independent groups, and the row says so. The seeds of the runs are independent draws, unless the
+trained networks are the same ones. 'Changed' means p &lt; 0.05 after the correction of Benjamini and Hochberg
+over all rows of its task and kind (scores; details; differences between arms); intervals are 95 % and
+uncorrected, so that one may leave out zero in a row that is within noise. 'Within noise' is no proof that
+nothing changed: 'could have seen' is the smallest difference that would have been found in four of five cases.
+'The same' means equal in every seed and patient, bit for bit."""
 _STYLE = """
 :root { color-scheme: light; }
 body { margin: 0; background: #fff; color: #1d2b33; font: 16px/1.6 system-ui, -apple-system, "Segoe UI", sans-serif; }
@@ -52,7 +53,7 @@ def page_html(comparison: RunComparison) -> str:
         "Scores": _scores(comparison),
         "Arms and claims": _arms(comparison) + _claims(comparison),
         "Severities and corruption errors": _severities(comparison) + _errors(comparison) + _metrics(comparison),
-        "How to read this": f"<p>{_READ}</p>",
+        "How to read this": f"<p>{_READ.strip()}</p>",
     }
     marks = {words: words.lower().replace(" ", "-") for words in sections}
     links = "".join(f'<li><a href="#{mark}">{html.escape(words)}</a></li>' for words, mark in marks.items())
