@@ -13,7 +13,8 @@ from ssrobust_lib.figures import order_arms, order_corruptions, paper_label, sig
 from ssrobust_lib.figures.result_tables import interval_text
 from ssrobust_lib.run_comparison.changes import CHANGED
 from ssrobust_lib.run_comparison.comparison import RunComparison, compare, summary
-from ssrobust_lib.run_comparison.page import page_html, score_text, to_csv, where
+from ssrobust_lib.run_comparison.page import page_html
+from ssrobust_lib.run_comparison.score_tables import score_text, to_csv, where
 from ssrobust_lib.run_comparison.stored_run import names_of, open_run
 
 _LONGEST = 48
