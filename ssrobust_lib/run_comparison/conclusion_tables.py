@@ -10,14 +10,14 @@ import pandas as pd
 from ssrobust_lib import figures as fig
 from ssrobust_lib.figures.tables import Markup, badge, html_table, object_frame, small
 from ssrobust_lib.run_comparison.comparison import RunComparison
-from ssrobust_lib.run_comparison.score_tables import change_table, data_words, download_link, where
+from ssrobust_lib.run_comparison.score_tables import change_tables, data_words, download_link, where
 
 
 def arm_tables(comparison: RunComparison) -> str:
     """How far the arms are apart in either run, and comparisons that the runs' own tests judge differently."""
     rows, verdicts = comparison.part("arms"), comparison.sections.get("arm_verdicts")
     shown = "".join(
-        change_table(part, f"How far the arms are apart: {task}", data_words(comparison, part))
+        change_tables(part, f"How far the arms are apart: {task}", data_words(comparison, part))
         for task, part in rows.groupby("task", sort=False)
     )
     if verdicts is None:
@@ -37,6 +37,8 @@ def arm_tables(comparison: RunComparison) -> str:
         }
         for row in main.to_dict("records")
     ]
+    if not flips:
+        return f"{shown}<p>The runs' own tests judge no comparison of the arms differently.</p>"
     kind = "the method" if (verdicts["p_column"] == "method_p_holm").all() else "these networks"
     return shown + html_table(
         object_frame(flips, ["Comparison", "Arm", "Run A", "Run B"]),
@@ -55,11 +57,13 @@ def claim_table(comparison: RunComparison) -> str:
         {
             "Claim": row["quote"],
             "Arm": fig.paper_label(row["arm"]),
-            "A": Markup(_verdict(row["verdict_a"]) + small(row["this_run_a"])),
-            "B": Markup(_verdict(row["verdict_b"]) + small(row["this_run_b"])),
+            "A": Markup(_verdict(row["verdict_a"]) + small(fig.in_words(row["this_run_a"]))),
+            "B": Markup(_verdict(row["verdict_b"]) + small(fig.in_words(row["this_run_b"]))),
         }
         for row in claims[claims["flipped"]].to_dict("records")
     ]
+    if not rows:
+        return f"<p>No verdict on the paper's claims differs (of {len(claims)}).</p>" + download_link(claims, "claims")
     caption = f"Claims of the paper whose verdict differs: {len(rows)} of {len(claims)}"
     table = html_table(object_frame(rows, ["Claim", "Arm", "A", "B"]), caption, stacked=True)
     return table.html + download_link(claims, "claims")
@@ -89,7 +93,7 @@ def severity_table(comparison: RunComparison) -> str:
             }
         )
     note = "Where strengths differ, a score under that corruption was measured on other images in A than in B."
-    frame = object_frame(rows, list(rows[0]) if rows else ["Task"])
+    frame = object_frame(rows, list(rows[0]))
     return html_table(frame, "Strengths of the severities", stacked=True, note=note).html + download_link(
         table, "severities"
     )

@@ -12,7 +12,7 @@ from ssrobust_lib import figures as fig
 from ssrobust_lib.config import AA_ARM, PROJECT
 from ssrobust_lib.figures.run_changes import change_plot, run_curves
 from ssrobust_lib.figures.tables import Markup, html_table, object_frame
-from ssrobust_lib.run_comparison.changes import CHANGED
+from ssrobust_lib.run_comparison.changes import CHANGED, THE_SAME
 from ssrobust_lib.run_comparison.comparison import RunComparison, counts, summary
 from ssrobust_lib.run_comparison.conclusion_tables import (
     arm_tables,
@@ -21,10 +21,16 @@ from ssrobust_lib.run_comparison.conclusion_tables import (
     metric_table,
     severity_table,
 )
-from ssrobust_lib.run_comparison.score_tables import change_table, data_words, download_link, set_words
+from ssrobust_lib.run_comparison.score_tables import (
+    MAIN_METRICS,
+    change_table,
+    change_tables,
+    data_words,
+    download_link,
+    set_words,
+)
 from ssrobust_lib.run_comparison.stored_run import names_of
 
-_SHOWN = ("accuracy", "auroc", "dice")
 _MOST_ROWS = 200  # of the details that are listed on the page; all of them are in the table to download
 _READ = """
 A row says how far a score moved from run A to run B and how far it moves by chance alone. Chance is both:
@@ -132,6 +138,8 @@ def _differing(table: pd.DataFrame, caption: str, *, note: str | None = None, fo
         }
         for row in table[table["differs"]].to_dict("records")
     ]
+    if not rows:
+        return f"<p>{caption}: nothing. {note or ''}</p>"
     frame = object_frame(rows, ["What", "A", "B", "Kind"])
     return html_table(frame, caption, stacked=True, note=note, fold=fold).html
 
@@ -141,13 +149,10 @@ def _scores(comparison: RunComparison) -> str:
     parts = []
     for task, rows in scores.groupby("task", sort=False):
         words = data_words(comparison, rows)
-        drawn = rows[rows["metric"].isin(_SHOWN)]
-        parts.append(change_plot(drawn, dataset=words, title=f"What changed: {task}").html())
-        main = rows["metric"].isin(_SHOWN) & (rows["scope"] != "corruption") | (rows["verdict"] == CHANGED)
-        parts.append(change_table(rows[main], f"Scores of {task}", words))
-        if not main.all():
-            more = f"Further scores of {task}: {counts(rows[~main])}"
-            parts.append(change_table(rows[~main], more, words, fold=more))
+        if (rows["verdict"] != THE_SAME).any():
+            drawn = rows[rows["metric"].isin(MAIN_METRICS)]
+            parts.append(change_plot(drawn, dataset=words, title=f"What changed: {task}").html())
+        parts.append(change_tables(rows, f"Scores of {task}", words))
     parts.append(_curve_figures(comparison))
     changed = details[details["verdict"] == CHANGED]
     caption = f"Single severities and structures: {counts(details)}"

@@ -12,10 +12,11 @@ import pandas as pd
 from ssrobust_lib import figures as fig
 from ssrobust_lib.figures.tables import Markup, badge, html_table, object_frame, p_text, small
 from ssrobust_lib.run_comparison.changes import CANNOT_BE_TOLD, CHANGED, THE_SAME, WITHIN_NOISE
-from ssrobust_lib.run_comparison.comparison import RunComparison
+from ssrobust_lib.run_comparison.comparison import RunComparison, counts
 from ssrobust_lib.run_comparison.matched_scores import ALL_CORRUPTIONS, phantoms_of
 from ssrobust_lib.run_comparison.stored_run import StoredRun
 
+MAIN_METRICS = ("accuracy", "auroc", "dice")
 TONES = {CHANGED: "bad", WITHIN_NOISE: "open", THE_SAME: "good", CANNOT_BE_TOLD: "open"}
 
 
@@ -45,6 +46,18 @@ def where(row: Mapping) -> str:
 def score_text(row: Mapping, column: str) -> str:
     """A score, or with its sign the difference of an arm from its reference; a dash where there is none."""
     return fig.signed(row[column]) if row["reference"] and pd.notna(row[column]) else fig.mean_std(row[column])
+
+
+def change_tables(rows: pd.DataFrame, caption: str, dataset: str) -> str:
+    """The main rows in sight (clean, all corruptions, another centre, and what changed), the others behind a button."""
+    if (rows["verdict"] == THE_SAME).all():
+        return f"<p>{html.escape(caption)} ({html.escape(dataset)}): all {len(rows)} are the same, bit for bit.</p>"
+    main = rows["metric"].isin(MAIN_METRICS) & (rows["scope"] != "corruption") | (rows["verdict"] == CHANGED)
+    shown = change_table(rows[main], caption, dataset) if main.any() else ""
+    if main.all():
+        return shown
+    more = f"{caption}, further rows: {counts(rows[~main])}"
+    return shown + change_table(rows[~main], more, dataset, fold=more)
 
 
 def change_table(

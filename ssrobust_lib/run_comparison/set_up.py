@@ -104,9 +104,9 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
             named = part.get("name") or part.get("set") or number
             yield from _leaves(f"{path}.{named}", {k: v for k, v in part.items() if k != "name"})
     else:
-        text = ", ".join(map(str, value)) if isinstance(value, list) else "none" if value is None else str(value)
+        text = ", ".join(map(str, value)) if isinstance(value, list) else "empty" if value is None else str(value)
         if isinstance(value, dict) or not text:
-            text = "none"
+            text = "empty"
         short = hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:8]
         yield path, text if len(text) <= _LONGEST else f"{text[: _LONGEST - 12]}... ({short})"
 

@@ -107,6 +107,8 @@ def severities(a: StoredRun, b: StoredRun) -> pd.DataFrame:
             raise RunComparisonError(f"the run in {run.folder} has no calibration. {run.remedy}")
         parts.append(pd.concat(tables, ignore_index=True)[_STRENGTHS[:6]])
     both = parts[0].merge(parts[1], on=_STRENGTHS[:3], suffixes=("_a", "_b"), validate="one_to_one")
+    if both.empty:
+        raise RunComparisonError("the runs have no corruption of the same task in common")
     differs = (both["strength_a"] != both["strength_b"]) | (both["unit_a"] != both["unit_b"])
     ratio = (both["strength_b"] / both["strength_a"]).where(both["unit_a"] == both["unit_b"])
     return both.assign(ratio=ratio, differs=differs)
@@ -132,7 +134,10 @@ def corruption_errors(a: StoredRun, b: StoredRun) -> pd.DataFrame:
         undefined = groups[["ce", "relative_ce"]].agg(lambda values: values.isna().any())
         part["ce"], part["relative_ce"] = (part[c].mask(undefined[c]) for c in ("ce", "relative_ce"))
         parts.append(part.reset_index().rename(columns={"init": "arm"}))
-    return parts[0].merge(parts[1], on=["task", "arm"], suffixes=("_a", "_b"), validate="one_to_one")
+    both = parts[0].merge(parts[1], on=["task", "arm"], suffixes=("_a", "_b"), validate="one_to_one")
+    if both.empty:
+        raise RunComparisonError("no arm of the same task has a corruption error in both runs")
+    return both
 
 
 def further_metrics(a: StoredRun, b: StoredRun) -> pd.DataFrame:
