@@ -204,6 +204,8 @@ def test_severities_and_errors_stand_side_by_side(runs):
     levels = side_by_side.severities(runs["first"], runs["again"])
     assert len(levels) == 20 and levels["differs"].all()
     assert levels["ratio"].to_numpy() == pytest.approx(2)
+    rows = compare(runs["first"], runs["again"]).changes
+    assert (rows["note"].str.contains("other strengths") == (rows["condition"] != "clean")).all()
     errors = side_by_side.corruption_errors(runs["first"], runs["again"])
     assert errors["ce_a"].to_numpy() == pytest.approx(1.05) and errors["relative_ce_a"].isna().all()
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ssrobust_lib.run_comparison import side_by_side
 from ssrobust_lib.run_comparison.changes import PARTS, VERDICTS, changes
+from ssrobust_lib.run_comparison.matched_scores import ALL_CORRUPTIONS
 from ssrobust_lib.run_comparison.set_up import equal_tables, identical, set_up
 from ssrobust_lib.run_comparison.stored_run import RunComparisonError, StoredRun
 
@@ -67,7 +68,20 @@ def compare(a: StoredRun, b: StoredRun) -> RunComparison:
             sections[name] = make(a, b)
         except RunComparisonError as error:
             left_out[name] = str(error)
+    changed = _with_strengths(changed, sections.get("severities"))
     return RunComparison(a, b, set_up(a, b), equal_tables(a, b), changed, sections, left_out)
+
+
+def _with_strengths(changed: pd.DataFrame, severities: pd.DataFrame | None) -> pd.DataFrame:
+    """Note in the rows of a corruption that its strengths differ between the runs: the images are other ones."""
+    if severities is None:
+        return changed
+    other = severities[severities["differs"]]
+    of_one = set(zip(other["task"], other["corruption"], strict=True))
+    of_all = {(task, ALL_CORRUPTIONS) for task in other["task"]}
+    there = [place in of_one | of_all for place in zip(changed["task"], changed["condition"], strict=True)]
+    noted = changed["note"].where(changed["note"] == "", changed["note"] + "; ") + "other strengths"
+    return changed.assign(note=changed["note"].where([not differs for differs in there], noted))
 
 
 def counts(rows: pd.DataFrame) -> str:
