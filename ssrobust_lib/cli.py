@@ -1,4 +1,4 @@
-"""The command line: `ssrobust study|plan|book|rehearse|explore|data|check-book|run-cell|run-report|sync-notebooks`."""
+"""The command line: `ssrobust study|plan|book|rehearse|compare|explore|data|check-book`, and what a workflow calls."""
 
 import argparse
 import os
@@ -65,12 +65,13 @@ def _expected(error: Exception) -> bool:
     from ssrobust_lib.datasets.manifest import ManifestError
     from ssrobust_lib.lab_server import LabError
     from ssrobust_lib.registry import UnknownNameError
+    from ssrobust_lib.run_comparison.stored_run import RunComparisonError
     from ssrobust_lib.running.notebook_parameters import ParameterError
     from ssrobust_lib.running.runner import RunError
     from ssrobust_lib.splits.rules import PatientCrossesError
     from ssrobust_lib.store import StoreError
 
-    of_the_run = (ParameterError, UnknownNameError, RunError, StoreError, BookError, OSError)
+    of_the_run = (ParameterError, UnknownNameError, RunError, RunComparisonError, StoreError, BookError, OSError)
     of_the_lab = (BrowserError, LabError, SingleFileError)
     of_the_data = (ProfileError, ManifestError, LayoutError, PatientCrossesError, DataCommandError, CacheError)
     return isinstance(error, (*of_the_run, *of_the_lab, *of_the_data))
@@ -100,6 +101,12 @@ def _parser() -> argparse.ArgumentParser:
             added.add_argument("--pdf", action="store_true", help="write the report as PDF, too (needs Chromium)")
         if name != "plan":
             added.epilog = "What follows -- is handed to Snakemake (--until, --profile workflow/profiles/slurm, ...)."
+    compare = command(
+        "compare", _compare, "compare two finished runs: what differs, what changed in the results, within noise or not"
+    )
+    for letter in ("a", "b"):
+        compare.add_argument(f"run_{letter}", metavar=f"RUN_{letter.upper()}", help="name in runs/, or a run's folder")
+    compare.add_argument("--out", type=Path, metavar="FOLDER", help="write the page there (default: runs/compare/A-B)")
     explore = command(
         "explore", _explore, "open JupyterLab on single images of a finished run, what each arm says of them"
     )
@@ -177,6 +184,13 @@ def _rehearse(chosen: argparse.Namespace) -> None:
 
     chosen.profile = str(write_rehearsal(load_profile(chosen.profile)))
     _book(chosen)
+
+
+def _compare(chosen: argparse.Namespace) -> None:
+    from ssrobust_lib.run_comparison.command import compare_runs
+
+    text, page = compare_runs(chosen.run_a, chosen.run_b, out=chosen.out)
+    print(f"{text}\npage: {page.resolve().as_uri()}")
 
 
 def _explore(chosen: argparse.Namespace) -> None:

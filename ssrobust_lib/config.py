@@ -19,6 +19,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 PROFILES = PROJECT / "profiles"
 SHARED_IMAGES = "cache"  # below runs/: decoded images, which no profile may take for its own folder
 BENCHMARK_RESULTS = "benchmarks"  # below runs/ as well
+COMPARISONS = "compare"  # and this
 TASKS = ("pneumonia", "organs")
 CORRUPTION_NAMES = (
     "gaussian_noise",
@@ -261,6 +262,8 @@ class Profile(_Section):
             raise ValueError(f"name: runs/{SHARED_IMAGES} holds the decoded images of all runs: choose another name")
         if self.name == BENCHMARK_RESULTS:
             raise ValueError(f"name: runs/{BENCHMARK_RESULTS} holds what was benchmarked: choose another name")
+        if self.name == COMPARISONS:
+            raise ValueError(f"name: runs/{COMPARISONS} holds comparisons of runs: choose another name")
         if not self.data:
             raise ValueError("data: expected at least one task (pneumonia, organs)")
         for section in ("data", "networks", "pretext", "finetune"):
