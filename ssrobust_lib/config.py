@@ -309,11 +309,6 @@ class Profile(_Section):
         """Pretext tasks that are arms under their own names."""
         return [arm for arm in self.pretext_tasks if arm not in self.controls]
 
-    @property
-    def compared_arms(self) -> list[str]:
-        """Arms that are compared with normal training: all but it and its repetition."""
-        return [arm for arm in self.arms if not self.is_normal_training(arm)]
-
     def arm(self, name: str) -> Arm:
         """How the networks of an arm are trained; a name that is no control's is that of a pretext task."""
         if self.is_normal_training(name):

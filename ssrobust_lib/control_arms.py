@@ -64,8 +64,9 @@ class Curves(Section):
 
     `labels`: counts (X-rays or scans), fractions of the training images, or the word ``all``; each amount holds the
     smaller ones. `pool`: shares of a seed's pretext pool, beside none and all of it, which are the arms themselves.
-    `arms` are trained at every number of labels; those with a pretext task at every share of the pool. The first `seeds`
-    seeds of the run are used. Networks are scored on clean images and under the run's corruptions at `severities`.
+    `arms` are trained at every number of labels; those with a pretext task at every share of the pool. The first
+    `seeds` seeds of the run are used. Networks are scored on clean images and under the run's corruptions at
+    `severities`.
     """
 
     arms: tuple[str, ...] = ("scratch", "jigsaw")
@@ -88,7 +89,9 @@ def check_controls(profile: "Profile") -> None:
             raise ValueError(f"controls.{name}: this name is taken by normal training; choose another")
         other = profile.main_pretext_tasks
         if arm.as_long_as is not None and arm.as_long_as not in other:
-            raise ValueError(f"controls.{name}.as_long_as: {unknown_name('arm with a pretext task', arm.as_long_as, other)}")
+            raise ValueError(
+                f"controls.{name}.as_long_as: {unknown_name('arm with a pretext task', arm.as_long_as, other)}"
+            )
         if arm.as_long_as is not None and arm.pretext is not None:
             raise ValueError(f"controls.{name}: as_long_as lengthens normal training; leave out pretext or as_long_as")
 
@@ -100,13 +103,17 @@ def check_curves(profile: "Profile") -> None:
         if curves and arm not in profile.arms:
             raise ValueError(f"curves.arms: {unknown_name('arm', arm, list(profile.arms))}")
     if curves and curves.arms[:1] != ("scratch",):
-        raise ValueError(f"curves.arms: expected 'scratch' first, with which the others are compared, got {list(curves.arms)}")
+        raise ValueError(
+            f"curves.arms: expected 'scratch' first, with which the others are compared, got {list(curves.arms)}"
+        )
     if curves and curves.seeds > profile.seeds:
         raise ValueError(f"curves.seeds: the run has {profile.seeds} seeds, got {curves.seeds}")
     if curves and not curves.severities:
         raise ValueError("curves.severities: expected at least one of 1 to 5")
     if any(curves.pool.values()) and not [arm for arm in curves.arms if profile.arm(arm).pretext]:
-        raise ValueError(f"curves.arms: none of {list(curves.arms)} has a pretext task, whose pool could be made smaller")
+        raise ValueError(
+            f"curves.arms: none of {list(curves.arms)} has a pretext task, whose pool could be made smaller"
+        )
     for axis in AXES:
         for task, amounts in getattr(curves, axis).items():
             if task not in profile.data:

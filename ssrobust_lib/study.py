@@ -2,9 +2,9 @@
 
 A cell is one piece of work with a result: a data preparation per task, a pretext training and a fine-tuning per
 (task, initialisation, seed), a calibration per task, an evaluation per (task, set, corruption), the statistics; where
-the profile asks for it, what leaks do, per seed, and curves over numbers of images (`curve_cells`). Its folder carries a key made of its settings, the code it uses and
-the cells it needs: a result is found again only where all three are the same, and a changed parameter leaves older
-results untouched.
+the profile asks for it, what leaks do, per seed, and curves over numbers of images (`curve_cells`). Its folder carries
+a key made of its settings, the code it uses and the cells it needs: a result is found again only where all three are
+the same, and a changed parameter leaves older results untouched.
 """
 
 from collections.abc import Iterable

@@ -50,7 +50,7 @@ def write_summary_figures(study: "Study", folder: Path) -> dict[str, str]:
             & (comparisons["scope"] == "corruption")
             & (comparisons["metric"] == metric)
             & (comparisons["structure"] == "")
-            & comparisons["arm"].isin(study.profile.pretext_tasks)
+            & comparisons["arm"].isin(study.profile.main_pretext_tasks)
         ]
         title = {"pneumonia": "Pneumonia under corruption", "organs": "Organs under corruption"}[task]
         rows = fig.score_rows(scores[own & (scores["structure"] == "")])
@@ -99,7 +99,7 @@ def _claims(study: "Study") -> str:
     comparisons = study.table(study.cells("07_stats"), "comparisons")
     pretext = study.table(study.cells("02_pretext"), "accuracy")
     claims = claim_table(comparisons, paper_claims(), study.profile.statistics.margins, pretext)
-    ours = claims[claims["arm"].isin(study.profile.compared_arms)]
+    ours = claims[claims["arm"].isin(study.profile.main_pretext_tasks)]
     names, dataset = examples.short_names(study), "; ".join(examples.set_titles(study).values())
     same = claims[claims["arm"] == AA_ARM]
     aa = same.set_index("claim")["verdict"].to_dict()

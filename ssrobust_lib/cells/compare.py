@@ -1,7 +1,10 @@
 """The statistics cell: every comparison of the arms, and every network's scores (paper, sections 3.2 to 3.4)."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from ssrobust_lib import store
 from ssrobust_lib.config import REFERENCE_ARM
@@ -19,22 +22,37 @@ EVALUATIONS = ("04_clean_eval", "05_corruption_eval", "06_kits_generalization")
 def compute(study: "Study", cell: "Cell", folder: Path) -> None:
     """Write the comparisons, every network's scores, and the corruption errors.
 
-    ``comparisons.parquet``; ``seed_scores.parquet`` and ``per_structure.parquet``, which the paper's tables show;
+    ``comparisons.parquet`` (control arms in families of their own, so that they cost the others no power);
+    ``control_comparisons.parquet``, self-supervised arms against each control arm; ``seed_scores.parquet`` and
+    ``per_structure.parquet``, which the paper's tables show;
     ``condition_scores.parquet``, every metric under every condition with its drop; ``corruption_errors.parquet``.
     """
     profile = study.profile
     predictions = [study.table(need, "predictions") for need in cell.needs if need.step in EVALUATIONS]
     home = {task: profile.data[task].label for task in profile.tasks}
-    comparisons = compare_all(
-        predictions,
-        arms=[arm for arm in profile.arms if arm != REFERENCE_ARM],
-        seed=profile.study_seed,
-        n_bootstrap=profile.statistics.bootstrap,
-        home=home,
+    compared = partial(
+        compare_all, predictions, seed=profile.study_seed, n_bootstrap=profile.statistics.bootstrap, home=home
     )
+    main = [arm for arm in profile.arms if arm != REFERENCE_ARM and arm not in profile.controls]
+    comparisons = compared(arms=main)
+    if profile.controls:
+        controls = compared(arms=list(profile.controls))
+        comparisons = pd.concat([comparisons, _in_families(controls, "control arms")], ignore_index=True)
+        against = [
+            _in_families(compared(arms=profile.main_pretext_tasks, reference=control), f"against {control}")
+            for control in profile.controls
+        ]
+        table = pd.concat(against, ignore_index=True)
+        names = table["comparison"] + " against " + table["reference"]
+        store.write_table(folder / "control_comparisons.parquet", table.assign(comparison=names))
     store.write_table(folder / "comparisons.parquet", comparisons)
     store.write_table(folder / "seed_scores.parquet", seed_scores(predictions, home=home))
     store.write_table(folder / "per_structure.parquet", per_structure(predictions, home=home))
     scores = scores_table(predictions)
     store.write_table(folder / "condition_scores.parquet", scores)
     store.write_table(folder / "corruption_errors.parquet", corruption_errors(scores))
+
+
+def _in_families(comparisons: pd.DataFrame, prefix: str) -> pd.DataFrame:
+    """Comparisons whose families tell them from those of the same scores between other arms."""
+    return comparisons.assign(family=f"{prefix}: " + comparisons["family"])

@@ -1,8 +1,8 @@
 """Pretext cells: the encoder of a task's network trained on puzzles of its seed's unlabelled images (section 2).
 
 A control arm may learn from the seed's labelled images instead (without their labels), a curve's point from a part of
-the pool. Both take as many optimiser steps as the task takes on the whole pool, and start from the same weights: only the
-images differ.
+the pool. Both take as many optimiser steps as the task takes on the whole pool, and start from the same weights: only
+the images differ.
 """
 
 from dataclasses import replace

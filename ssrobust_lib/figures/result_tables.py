@@ -195,9 +195,14 @@ def comparison_table(
     if not paper or (shown["Paper"] == "–").all():
         shown = shown.drop(columns="Paper")
     arm_heading = paper_label(arms[0]).replace(" (jigsaw)", "") if len(arms) == 1 else "Arm"
-    headings = {"Arm": arm_heading, "Normal": "Normal training"}
+    references = [paper_label(name) for name in dict.fromkeys(comparisons["reference"])]
+    other = references[0] if len(references) == 1 else "Normal training"
+    headings = {"Arm": arm_heading, "Normal": other}
     units = " or ".join(f"{unit}s" for unit in dict.fromkeys(comparisons["unit"]))
-    words = [f"Difference: arm minus normal training; pairs are {units}, seeds averaged first.", _P_WORDS]
+    words = [
+        f"Difference: arm minus {other[0].lower() + other[1:]}; pairs are {units}, seeds averaged first.",
+        _P_WORDS,
+    ]
     words += ["The paper's values were measured on the paper's own data."] if "Paper" in shown else []
     below = " ".join([*words, *([note] if note else [])])
     return html_table(shown, caption, dataset=dataset, headings=headings, note=below, stacked=True, fold=fold)

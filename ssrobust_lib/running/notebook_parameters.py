@@ -1,7 +1,8 @@
 """Parameters of the notebooks: which sections of a profile each takes, and the check before anything runs.
 
 Every notebook's first code cell (tag ``parameters``) declares names with type and default; the defaults are those of
-the `demo` profile, or of one that has what an optional notebook shows. Papermill would only warn of an unknown name, so names and types are compared here first.
+the `demo` profile, or of one that has what an optional notebook shows. Papermill would only warn of an unknown name, so
+names and types are compared here first.
 """
 
 import ast

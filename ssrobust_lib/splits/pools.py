@@ -38,7 +38,9 @@ def part_of_pool(samples: pd.DataFrame, pool: Collection[str], share: float, see
         raise ValueError(f"expected a share of the pool above 0 and up to 1, got {share!r}")
     members = samples.loc[samples["sample_id"].isin(set(pool)), ["sample_id", "patient_id"]]
     if not len(members) or len(members) != len(set(pool)):
-        raise ValueError(f"{len(members)} of the pool's {len(set(pool))} samples are in the samples table: expected all")
+        raise ValueError(
+            f"{len(members)} of the pool's {len(set(pool))} samples are in the samples table: expected all"
+        )
     patients = sorted(members["patient_id"].unique())
     rank = dict(zip(rng(seed, "part of the pool").permutation(np.array(patients)), range(len(patients)), strict=True))
     order = members.assign(rank=members["patient_id"].map(rank)).sort_values(["rank", "sample_id"])
