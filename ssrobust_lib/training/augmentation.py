@@ -48,6 +48,9 @@ def move_images(
     ValueError
         The masks are not of the images' size.
     """
+    import ssrobust_lib.torchvision_ops  # noqa: F401  (before torchvision)
+
+    # isort: split
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms.v2 import functional
 
