@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -161,6 +161,7 @@ def test_the_figure_of_gains_shows_every_reference_and_says_what_is_missing():
         fig.remaining_gains(pd.concat([gains(), gains().assign(arm="rotation")]), dataset="x", title="y")
 
 
+@settings(max_examples=30, deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 4), min_size=1, max_size=12),
     shares=st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)),
