@@ -52,13 +52,14 @@ def amount_curves(points: pd.DataFrame, *, metric: str, dataset: str, title: str
     first = figure.add_subplot(grid[1, 0])
     panels = [first, figure.add_subplot(grid[1, 1], sharey=first)]
     for axes, (condition, words) in zip(panels, CONDITIONS.items(), strict=True):
-        for init, style in styles.items():
+        for turn, (init, style) in enumerate(styles.items()):
             rows = points[(points["condition"] == condition) & (points["init"] == init)].sort_values("n_images")
             if (rows["n_images"] == 0).all():
                 _level(axes, rows, style)
             else:
                 reach = (rows[["high"]].to_numpy() - rows[["mean"]].to_numpy())[:, 0]
-                axes.errorbar(rows["n_images"], rows["mean"], yerr=np.nan_to_num(reach), color=style.colour, capsize=4,
+                beside = rows["n_images"] * 1.05**turn  # so that no interval covers another
+                axes.errorbar(beside, rows["mean"], yerr=np.nan_to_num(reach), color=style.colour, capsize=4,
                               linestyle=style.line, marker=style.marker, elinewidth=1.4)  # fmt: skip
         axes.set_title(words)
         _ticks(axes, points[points["n_images"] > 0])
@@ -137,12 +138,15 @@ def remaining_gains(comparisons: pd.DataFrame, *, dataset: str, title: str, p_co
     scores = comparisons[["task", "role", "metric"]].drop_duplicates().to_dict("records")
     height = 0.62 + 0.34 * len(references)
     figure = new_figure(1.1 + height * len(scores))
-    grid = figure.subplots(len(scores), 2, squeeze=False, sharex="row")
+    grid = figure.subplots(len(scores), 2, squeeze=False)
     styles = arm_styles([*references, *comparisons["arm"].unique()])
     for line, score in zip(grid, scores, strict=True):
         for axes, (condition, words) in zip(line, CONDITIONS.items(), strict=True):
             rows = comparisons[(comparisons[list(score)] == pd.Series(score)).all(axis=1)]
             rows = rows[rows["scope"] == condition].set_index("reference")
+            if rows["difference"].isna().all() and condition != "clean":  # no such score at another centre
+                axes.set_visible(False)
+                continue
             _panel(axes, rows, references, styles, p_column)
             axes.set_title(f"{metric_title(score['metric'], score['role'])}, {_place(score)}\n{words}", fontsize=11)
         line[0].set_yticks(range(len(references)), [_beside(name) for name in references])
@@ -157,9 +161,12 @@ def _panel(axes: Axes, rows: pd.DataFrame, references: list[str], styles: Any, p
     low, high = COMPARED_INTERVAL
     axes.axvline(0, color=INK, linewidth=1.1, zorder=0)
     axes.set_ylim(len(references) - 0.5, -0.5)
-    axes.margins(x=0.15)
     axes.locator_params(axis="x", nbins=5)
     axes.xaxis.grid(True)
+    ends = [*rows[low], *rows[high], *rows["difference"], 0.0]
+    if np.isfinite(ends).any():
+        left, right = np.nanmin(ends), np.nanmax(ends)
+        axes.set_xlim(left - 0.08 * (right - left), right + 0.45 * (right - left))  # room for the p values
     for y, reference in enumerate(references):
         if reference not in rows.index or pd.isna(rows.loc[reference, "difference"]):
             axes.text(0.5, y, "not measured", transform=axes.get_yaxis_transform(), ha="center", va="center",
@@ -173,8 +180,8 @@ def _panel(axes: Axes, rows: pd.DataFrame, references: list[str], styles: Any, p
         axes.plot(row["difference"], y, marker=style.marker, markersize=8, color=style.colour, markeredgewidth=1.6,
                   markerfacecolor=style.colour if outside else "white")  # fmt: skip
         p = float(row[p_column]) if pd.notna(row[p_column]) else None
-        axes.text(0.995, y - 0.28, format_p(p), transform=axes.get_yaxis_transform(), ha="right", va="center",
-                  fontsize=9, color=p_colour(p))  # fmt: skip
+        axes.text(0.995, y, format_p(p), transform=axes.get_yaxis_transform(), ha="right", va="center", fontsize=9,
+                  color=p_colour(p))  # fmt: skip
 
 
 def _place(score: dict[str, Any]) -> str:
