@@ -106,8 +106,8 @@ def gains(difference=0.05, p=0.01):
     """Comparisons of the jigsaw with three references."""
     rows = [
         {"task": "pneumonia", "role": "home", "metric": "accuracy", "scope": scope, "arm": "jigsaw"}
-        | {"reference": reference, "difference": change, "p_holm": chance, "note": ""}
-        | {"ci_low_seeds": change - 0.03, "ci_high_seeds": change + 0.03}
+        | {"reference": reference, "difference": change, "p": chance}
+        | {"low": change - 0.03, "high": change + 0.03}
         for scope in ("clean", "all corruptions")
         for reference, change, chance in (
             ("scratch", difference, p),

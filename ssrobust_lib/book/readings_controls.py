@@ -12,7 +12,7 @@ from IPython.display import Markdown
 from ssrobust_lib.config import REFERENCE_ARM, Profile
 from ssrobust_lib.control_arms import LABELS, POOL
 from ssrobust_lib.figures import counted, format_p, html_table, interval_text, metric_title, paper_label, signed
-from ssrobust_lib.figures.amount_curves import COMPARED_INTERVAL, CONDITIONS, amount_words
+from ssrobust_lib.figures.amount_curves import CONDITIONS, amount_words
 from ssrobust_lib.figures.tables import HtmlTable
 from ssrobust_lib.statistics.comparisons import ALL_CORRUPTIONS
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ALPHA = 0.05
 METRICS = ("accuracy", "auroc", "dice")
+ESTIMATE = {"ci_low_seeds": "low", "ci_high_seeds": "high", "p_holm": "p"}  # what the figure of gains shows
 
 
 def arms_described(profile: Profile, dataset: str) -> HtmlTable:
@@ -45,23 +46,22 @@ def arms_described(profile: Profile, dataset: str) -> HtmlTable:
     return html_table(pd.DataFrame(rows), "Control arms of this run", dataset=dataset, stacked=True)
 
 
-def reading_gains(comparisons: pd.DataFrame, p_column: str = "p_holm") -> Markdown:
+def reading_gains(comparisons: pd.DataFrame) -> Markdown:
     """Beside which control arms a gain of self-supervision is left, for every score.
 
     Parameters
     ----------
     comparisons : as for `figures.remaining_gains`
     """
-    low, high = COMPARED_INTERVAL
     lines = []
     for (task, role, metric), rows in comparisons.groupby(["task", "role", "metric"], sort=False):
         for scope, where in CONDITIONS.items():
             part = rows[rows["scope"] == scope].dropna(subset="difference")
             if part.empty:
                 continue
-            left = part[(part[p_column] < ALPHA) & (part["difference"] > 0)]
-            lost = part[(part[p_column] < ALPHA) & (part["difference"] < 0)]
-            told = [f"{_against(row)} {_size(row, low, high)}" for row in part.to_dict("records")]
+            left = part[(part["p"] < ALPHA) & (part["difference"] > 0)]
+            lost = part[(part["p"] < ALPHA) & (part["difference"] < 0)]
+            told = [f"{_against(row)} {_size(row)}" for row in part.to_dict("records")]
             verdict = f"a gain is left beside {_names(left)}" if len(left) else "no gain is left beside any of them"
             verdict += f"; it does worse than {_names(lost)}" if len(lost) else ""
             place = f"*{task}*, another centre" if role == "external" else f"*{task}*"
@@ -75,8 +75,8 @@ def _against(row: dict) -> str:
     return f"against {paper_label(row['reference'])}"
 
 
-def _size(row: dict, low: str, high: str) -> str:
-    interval = interval_text(row[low], row[high])
+def _size(row: dict) -> str:
+    interval = interval_text(row["low"], row["high"])
     return f"{signed(row['difference'])}{f' {interval}' if interval else ''}"
 
 
@@ -153,4 +153,5 @@ def gains(study: "Study", arm: str) -> pd.DataFrame:
     else:
         table = table.head(0)
     wanted = table["scope"].isin(["clean", ALL_CORRUPTIONS]) & (table["structure"] == "") & (table["arm"] == arm)
-    return table[wanted & table["metric"].isin(METRICS)]
+    place = ["task", "role", "metric", "scope", "arm", "reference", "difference"]
+    return table.loc[wanted & table["metric"].isin(METRICS), [*place, *ESTIMATE]].rename(columns=ESTIMATE)

@@ -20,7 +20,6 @@ from .style import INK, arm_styles, format_p, metric_title, p_colour, paper_labe
 from .tidy import choose_arms, require_columns
 
 CONDITIONS = {"clean": "Clean images", "all corruptions": "Mean over corruptions"}
-COMPARED_INTERVAL = ("ci_low_seeds", "ci_high_seeds")
 _OTHER = {"pneumonia": "X-rays", "organs": "scans"}
 
 
@@ -114,21 +113,20 @@ def _notes(points: pd.DataFrame) -> list[str]:
 
 
 @styled
-def remaining_gains(comparisons: pd.DataFrame, *, dataset: str, title: str, p_column: str = "p_holm") -> StudyFigure:
+def remaining_gains(comparisons: pd.DataFrame, *, dataset: str, title: str) -> StudyFigure:
     """Gain of self-supervision over normal training and over each control arm, one panel per score and condition.
 
     Parameters
     ----------
     comparisons : rows of one arm on clean images and of the mean over corruptions, with several references; columns
-        task, set, role, metric, scope, arm, reference, difference, its interval and `p_column`.
+        task, role, metric, scope, arm, reference, difference, its interval `low` and `high`, and `p`.
 
     Raises
     ------
     ValueError
         For missing columns, or several arms.
     """
-    low, high = COMPARED_INTERVAL
-    wanted = ["task", "role", "metric", "scope", "arm", "reference", "difference", low, high, p_column, "note"]
+    wanted = ["task", "role", "metric", "scope", "arm", "reference", "difference", "low", "high", "p"]
     require_columns(comparisons, wanted, "comparisons")
     if comparisons.empty:
         return message_figure(title, dataset, "This run has no control arm.")
@@ -147,23 +145,25 @@ def remaining_gains(comparisons: pd.DataFrame, *, dataset: str, title: str, p_co
             if rows["difference"].isna().all() and condition != "clean":  # no such score at another centre
                 axes.set_visible(False)
                 continue
-            _panel(axes, rows, references, styles, p_column)
+            _panel(axes, rows, references, styles)
             axes.set_title(f"{metric_title(score['metric'], score['role'])}, {_place(score)}\n{words}", fontsize=11)
         line[0].set_yticks(range(len(references)), [_beside(name) for name in references])
         line[1].set_yticks([])
-    notes = ["Differences: self-supervised minus the arm named at the left; above zero: self-supervision is better.",
-             "Lines: 95 % interval, other patients and other seeds; full marker: it leaves out zero.",
-             "p: Holm-corrected; red: p < 0.001."]  # fmt: skip
+    interval = "Lines: 95 % interval, other patients and other seeds; full marker: it leaves out zero."
+    notes = [
+        "Differences: self-supervised minus the arm named at the left; above zero: self-supervision is better.",
+        interval if comparisons["low"].notna().any() else "One seed: no interval that holds for other seeds.",
+        "p: Holm-corrected; red: p < 0.001.",
+    ]
     return finish(figure, title, dataset, notes)
 
 
-def _panel(axes: Axes, rows: pd.DataFrame, references: list[str], styles: Any, p_column: str) -> None:
-    low, high = COMPARED_INTERVAL
+def _panel(axes: Axes, rows: pd.DataFrame, references: list[str], styles: Any) -> None:
     axes.axvline(0, color=INK, linewidth=1.1, zorder=0)
     axes.set_ylim(len(references) - 0.5, -0.5)
     axes.locator_params(axis="x", nbins=5)
     axes.xaxis.grid(True)
-    ends = [*rows[low], *rows[high], *rows["difference"], 0.0]
+    ends = [*rows["low"], *rows["high"], *rows["difference"], 0.0]
     if np.isfinite(ends).any():
         left, right = np.nanmin(ends), np.nanmax(ends)
         axes.set_xlim(left - 0.08 * (right - left), right + 0.45 * (right - left))  # room for the p values
@@ -173,13 +173,13 @@ def _panel(axes: Axes, rows: pd.DataFrame, references: list[str], styles: Any, p
                       fontsize=9.5, fontstyle="italic")  # fmt: skip
             continue
         row, style = rows.loc[reference], styles[reference]
-        there = pd.notna(row[low])
-        outside = there and (row[low] > 0 or row[high] < 0)
+        there = pd.notna(row["low"])
+        outside = there and (row["low"] > 0 or row["high"] < 0)
         if there:
-            axes.plot([row[low], row[high]], [y, y], color=style.colour, linewidth=2.2)
+            axes.plot([row["low"], row["high"]], [y, y], color=style.colour, linewidth=2.2)
         axes.plot(row["difference"], y, marker=style.marker, markersize=8, color=style.colour, markeredgewidth=1.6,
                   markerfacecolor=style.colour if outside else "white")  # fmt: skip
-        p = float(row[p_column]) if pd.notna(row[p_column]) else None
+        p = float(row["p"]) if pd.notna(row["p"]) else None
         axes.text(0.995, y, format_p(p), transform=axes.get_yaxis_transform(), ha="right", va="center", fontsize=9,
                   color=p_colour(p))  # fmt: skip
 
