@@ -265,7 +265,7 @@ class Profile(_Section):
         if REFERENCE_ARM not in self.arms or len(set(self.arms)) != len(self.arms):
             raise ValueError(f"arms: expected distinct names with {REFERENCE_ARM!r} among them, got {list(self.arms)}")
         check_controls(self)
-        if not self.pretext_tasks:
+        if not self.main_pretext_tasks:
             raise ValueError(f"arms: expected a pretext task to compare with {REFERENCE_ARM!r}, got {list(self.arms)}")
         for task in self.data:
             wanted = dict.fromkeys(str(self.arm(arm).pretext) for arm in self.pretext_tasks)

@@ -89,7 +89,7 @@ def _points(study: "Study", cells: Sequence[Cell], task: str) -> list[CurvePoint
             pretext = _one(cells, "02_pretext", task=task, init=arm, seed=seed) if pretrained else None
             needed = [cell for cell in network.needs if cell.step == "02_pretext"]
             for amount in curves.labels.get(task, ()):
-                own = amount == profile.data[task].label_fraction
+                own = _is_own(profile, task, amount)
                 tuned = network if own else _tuned(network, LABELS, amount, (data, *needed))
                 points.append(CurvePoint(LABELS, arm, seed, amount, tuned, pretext))
             shares = curves.pool.get(task, ())
@@ -107,7 +107,14 @@ def _points(study: "Study", cells: Sequence[Cell], task: str) -> list[CurvePoint
 
 def _trained_labels(profile: "Profile", task: str) -> list[int | float | str]:
     """Amounts of labels at which the arms' own networks do not stand already."""
-    return [amount for amount in profile.curves.labels[task] if amount != profile.data[task].label_fraction]
+    return [amount for amount in profile.curves.labels[task] if not _is_own(profile, task, amount)]
+
+
+def _is_own(profile: "Profile", task: str, amount: int | float | str) -> bool:
+    """Whether an amount of labels is the one that the arms themselves are trained on."""
+    return (1.0 if amount == ALL else amount if isinstance(amount, float) else None) == profile.data[
+        task
+    ].label_fraction
 
 
 def _tuned(network: Cell, axis: str, amount: int | float | str, needs: tuple[Cell, ...]) -> Cell:

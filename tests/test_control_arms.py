@@ -17,6 +17,7 @@ from ssrobust_lib.training.loop import TrainingSettings
 
 FAULTS = [
     ({"controls": {"scratch_long": {"as_long_as": "jigsaw"}}}, r"controls\.scratch_long: not among the arms"),
+    ({"arms": ["scratch", "scratch_aa"]}, r"arms: expected a pretext task to compare with 'scratch'"),
     ({"arms": ["scratch", "jigsaw", "longer"]}, r"no settings for longer, .* described under controls"),
     (
         {"controls": CONTROLS | {"scratch_long": {}}},

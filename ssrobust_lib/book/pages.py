@@ -24,21 +24,10 @@ def reports(study: Study) -> dict[str, Path]:
 
 
 def _shown_by() -> list[str]:
-    names = (
-        "claims",
-        "data_report",
-        "examples",
-        "label_rows",
-        "leaks",
-        "paper",
-        "readings",
-        "readings_splits",
-        "report",
-        "result_tables",
-    )
-    files = [*sorted((PACKAGE / "figures").glob("*.py")), *(PACKAGE / f"{name}.py" for name in names)]
-    files += sorted((PROJECT / "book").glob("paper_*"))
-    return [_content(path) for path in files]
+    """Content of every module that turns results into what a page shows, and of the paper's claims and numbers."""
+    folders = ("figures", "book", "statistics", "splits")
+    files = [path for folder in folders for path in sorted((PACKAGE / folder).glob("*.py"))]
+    return [_content(path) for path in [*files, *sorted((PROJECT / "book").glob("paper_*"))]]
 
 
 def _content(path: Path) -> str:
