@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ssrobust_lib import figures as fig
-from ssrobust_lib.book.readings_controls import reading_curves, reading_gains
+from ssrobust_lib.book.readings_controls import reading_curves, reading_effects, reading_gains
 from ssrobust_lib.splits.pools import part_of_pool
 from ssrobust_lib.statistics.amounts import curve_differences, curve_points, network_scores
 
@@ -148,17 +148,28 @@ def test_figures_and_tables_show_every_point():
     fig.amount_curves(points.head(0), **words).png()
 
 
-def test_the_figure_of_gains_shows_every_reference_and_says_what_is_missing():
-    figure = fig.remaining_gains(gains(), dataset="phantoms", title="Gains")
+def test_the_figure_of_differences_shows_every_other_arm_and_says_what_is_missing():
+    figure = fig.arm_differences(gains(), dataset="phantoms", title="Gains")
     figure.png()
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert labels == ["Normal training", "Puzzles (same data)", "Normal (long)"]
+    assert "Self-supervised (jigsaw) minus the arm named at the left" in figure.caption
     lacking = gains().assign(difference=np.nan)
-    drawn = fig.remaining_gains(lacking, dataset="phantoms", title="Gains")
+    drawn = fig.arm_differences(lacking, dataset="phantoms", title="Gains")
     assert [text.get_text() for text in drawn.axes[0].texts] == ["not measured"] * 3
-    assert "no control arm" in fig.remaining_gains(gains().head(0), dataset="x", title="y").axes[0].texts[0].get_text()
-    with pytest.raises(ValueError, match="expected one arm"):
-        fig.remaining_gains(pd.concat([gains(), gains().assign(arm="rotation")]), dataset="x", title="y")
+    assert "no control arm" in fig.arm_differences(gains().head(0), dataset="x", title="y").axes[0].texts[0].get_text()
+    with pytest.raises(ValueError, match="expected one arm or one reference, got jigsaw against scratch"):
+        fig.arm_differences(pd.concat([gains(), gains().assign(arm="rotation")]), dataset="x", title="y")
+
+
+def test_arms_against_normal_training_stand_in_one_figure_and_are_read():
+    swapped = gains().rename(columns={"arm": "reference", "reference": "arm"})
+    swapped = swapped.assign(reference="scratch", arm=swapped["arm"].replace("scratch", "jigsaw"))
+    figure = fig.arm_differences(swapped, dataset="phantoms", title="Arms")
+    assert "the arm named at the left minus Normal training" in figure.caption
+    said = str(reading_effects(swapped).data)
+    assert said.count("better: Self-supervised (jigsaw); worse: Self-supervised (jigsaw, same data)") == 2
+    assert "no arm differs from normal training" in str(reading_effects(swapped.assign(p=0.5)).data)
 
 
 @settings(max_examples=30, deadline=None)

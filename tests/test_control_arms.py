@@ -2,7 +2,7 @@
 
 import pytest
 from controls_profile import CONTROLS, CURVES, controls_profile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_profile import tiny_profile, write_profile
 
@@ -151,6 +151,7 @@ def test_a_rehearsal_keeps_the_controls_and_a_point_of_every_curve(study):
     assert {cell.step for cell in Study(derived).all_cells} == {cell.step for cell in study.all_cells}
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     epochs=st.integers(1, 40),
     per_epoch=st.integers(1, 200),
@@ -158,8 +159,8 @@ def test_a_rehearsal_keeps_the_controls_and_a_point_of_every_curve(study):
     most=st.none() | st.integers(1, 4000),
 )
 def test_a_lengthened_training_has_as_many_steps_as_both_and_no_more_epochs(epochs, per_epoch, further, most):
-    settings = TrainingSettings(epochs, 4, steps_per_epoch=per_epoch, max_steps=most)
-    longer = settings.lengthened(per_epoch, further)
-    assert longer.total_steps(longer.steps_per_epoch) == settings.total_steps(per_epoch) + further
+    training = TrainingSettings(epochs, 4, steps_per_epoch=per_epoch, max_steps=most)
+    longer = training.lengthened(per_epoch, further)
+    assert longer.total_steps(longer.steps_per_epoch) == training.total_steps(per_epoch) + further
     assert -(-longer.max_steps // longer.steps_per_epoch) <= epochs
-    assert (longer.batch_size, longer.learning_rate) == (settings.batch_size, settings.learning_rate)
+    assert (longer.batch_size, longer.learning_rate) == (training.batch_size, training.learning_rate)

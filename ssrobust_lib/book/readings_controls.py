@@ -51,7 +51,7 @@ def reading_gains(comparisons: pd.DataFrame) -> Markdown:
 
     Parameters
     ----------
-    comparisons : as for `figures.remaining_gains`
+    comparisons : as for `figures.arm_differences`, of one arm
     """
     lines = []
     for (task, role, metric), rows in comparisons.groupby(["task", "role", "metric"], sort=False):
@@ -71,6 +71,30 @@ def reading_gains(comparisons: pd.DataFrame) -> Markdown:
     return Markdown("\n".join([*lines, "", said]) if lines else "This run has no control arm.")
 
 
+def reading_effects(comparisons: pd.DataFrame) -> Markdown:
+    """Which arms do better, and which worse, than normal training, for every score.
+
+    Parameters
+    ----------
+    comparisons : as for `figures.arm_differences`, against one reference
+    """
+    lines = []
+    for (task, role, metric, scope), rows in comparisons.dropna(subset="difference").groupby(
+        ["task", "role", "metric", "scope"], sort=False
+    ):
+        found = rows[rows["p"] < ALPHA]
+        better, worse = found[found["difference"] > 0], found[found["difference"] < 0]
+        said = [
+            f"{words} {_names(part, 'arm')}" for words, part in (("better:", better), ("worse:", worse)) if len(part)
+        ]
+        where = CONDITIONS[str(scope)]
+        place = f"*{task}*, another centre" if role == "external" else f"*{task}*"
+        score = f"{metric_title(str(metric), str(role))}, {where[0].lower() + where[1:]}"
+        lines.append(f"- {place}, {score}: **{'; '.join(said) or 'no arm differs from normal training'}**.")
+    rule = f"An arm counts as different where its Holm-corrected p is below {ALPHA:g}."
+    return Markdown("\n".join([*lines, "", rule]) if lines else "This run has no control arm.")
+
+
 def _against(row: dict) -> str:
     return f"against {paper_label(row['reference'])}"
 
@@ -80,8 +104,8 @@ def _size(row: dict) -> str:
     return f"{signed(row['difference'])}{f' {interval}' if interval else ''}"
 
 
-def _names(rows: pd.DataFrame) -> str:
-    names = [paper_label(name) for name in rows["reference"]]
+def _names(rows: pd.DataFrame, column: str = "reference") -> str:
+    names = [paper_label(name) for name in rows[column]]
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
 
 
@@ -142,7 +166,7 @@ def _growth(row: pd.Series) -> str:
 
 
 def gains(study: "Study", arm: str) -> pd.DataFrame:
-    """Comparisons of a self-supervised arm with normal training and every control arm, for `figures.remaining_gains`.
+    """Comparisons of a self-supervised arm with normal training and every control arm, for `figures.arm_differences`.
 
     Mean scores on clean images and over all corruptions; no rows where the run has no control arm.
     """
@@ -152,6 +176,17 @@ def gains(study: "Study", arm: str) -> pd.DataFrame:
         table = pd.concat([table, study.table(cells, "control_comparisons")], ignore_index=True)
     else:
         table = table.head(0)
-    wanted = table["scope"].isin(["clean", ALL_CORRUPTIONS]) & (table["structure"] == "") & (table["arm"] == arm)
+    return _means(table[table["arm"] == arm])
+
+
+def effects(study: "Study") -> pd.DataFrame:
+    """Comparisons of every control arm and self-supervised arm with normal training, as `gains` has them."""
+    table = study.table(study.cells("07_stats"), "comparisons")
+    arms = [*study.profile.main_pretext_tasks, *study.profile.controls]
+    return _means(table[table["arm"].isin(arms if study.profile.controls else [])])
+
+
+def _means(table: pd.DataFrame) -> pd.DataFrame:
+    wanted = table["scope"].isin(["clean", ALL_CORRUPTIONS]) & (table["structure"] == "")
     place = ["task", "role", "metric", "scope", "arm", "reference", "difference"]
     return table.loc[wanted & table["metric"].isin(METRICS), [*place, *ESTIMATE]].rename(columns=ESTIMATE)

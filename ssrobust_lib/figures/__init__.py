@@ -5,8 +5,9 @@ in words what is missing; what it returns shows itself as the last expression of
 `style`, the figure object in `canvas`, the placing of pictures in `sheets`.
 """
 
-from .amount_curves import amount_curves, remaining_gains
+from .amount_curves import amount_curves
 from .amount_table import amount_table
+from .arm_differences import arm_differences
 from .bars import clean_bars, corruption_bars
 from .breakdowns import class_balance, structure_dice
 from .calibration import calibration_curves
@@ -61,6 +62,7 @@ __all__ = [
     "XRayPanels",
     "amount_curves",
     "amount_table",
+    "arm_differences",
     "arm_styles",
     "best_epochs",
     "calibration_curves",
@@ -98,7 +100,6 @@ __all__ = [
     "paper_table",
     "pretext_accuracy",
     "reassemble",
-    "remaining_gains",
     "score_rows",
     "segmentation_cases",
     "severity_curves",

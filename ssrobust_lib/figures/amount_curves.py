@@ -1,7 +1,6 @@
-"""Curves over numbers of images, and what remains of self-supervision's gain beside each control arm.
+"""Curves over numbers of labelled images, or of those of a pretext task.
 
-Enters: `statistics.amounts.curve_points`, and rows of the comparisons table with other references than normal training.
-Leaves: figures. Neither is in the paper; they take apart its comparison of section 3.1.
+Enters: `statistics.amounts.curve_points`. Leaves: a figure. Not in the paper, whose section 3.1 has one number of each.
 """
 
 from typing import Any
@@ -12,11 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from ssrobust_lib.config import REFERENCE_ARM
 from ssrobust_lib.control_arms import LABELS
 
 from .canvas import StudyFigure, finish, legend_strip, message_figure, new_figure, styled
-from .style import INK, arm_styles, format_p, metric_title, p_colour, paper_label
+from .style import arm_styles, paper_label
 from .tidy import choose_arms, require_columns
 
 CONDITIONS = {"clean": "Clean images", "all corruptions": "Mean over corruptions"}
@@ -110,86 +108,3 @@ def _notes(points: pd.DataFrame) -> list[str]:
     what = f"Mean of {', '.join(map(str, seeds))} seeds" if seeds[-1] > 1 else "One seed: no interval"
     lines = "; lines and bands: 95 % interval over seeds (Student), on the same test images." if seeds[-1] > 2 else "."
     return [what + lines]
-
-
-@styled
-def remaining_gains(comparisons: pd.DataFrame, *, dataset: str, title: str) -> StudyFigure:
-    """Gain of self-supervision over normal training and over each control arm, one panel per score and condition.
-
-    Parameters
-    ----------
-    comparisons : rows of one arm on clean images and of the mean over corruptions, with several references; columns
-        task, role, metric, scope, arm, reference, difference, its interval `low` and `high`, and `p`.
-
-    Raises
-    ------
-    ValueError
-        For missing columns, or several arms.
-    """
-    wanted = ["task", "role", "metric", "scope", "arm", "reference", "difference", "low", "high", "p"]
-    require_columns(comparisons, wanted, "comparisons")
-    if comparisons.empty:
-        return message_figure(title, dataset, "This run has no control arm.")
-    if comparisons["arm"].nunique() > 1:
-        raise ValueError(f"comparisons: expected one arm, got {', '.join(comparisons['arm'].unique())}")
-    references = sorted(comparisons["reference"].unique(), key=lambda name: (name != REFERENCE_ARM, name))
-    scores = comparisons[["task", "role", "metric"]].drop_duplicates().to_dict("records")
-    height = 0.62 + 0.34 * len(references)
-    figure = new_figure(1.1 + height * len(scores))
-    grid = figure.subplots(len(scores), 2, squeeze=False)
-    styles = arm_styles([*references, *comparisons["arm"].unique()])
-    for line, score in zip(grid, scores, strict=True):
-        for axes, (condition, words) in zip(line, CONDITIONS.items(), strict=True):
-            rows = comparisons[(comparisons[list(score)] == pd.Series(score)).all(axis=1)]
-            rows = rows[rows["scope"] == condition].set_index("reference")
-            if rows["difference"].isna().all() and condition != "clean":  # no such score at another centre
-                axes.set_visible(False)
-                continue
-            _panel(axes, rows, references, styles)
-            axes.set_title(f"{metric_title(score['metric'], score['role'])}, {_place(score)}\n{words}", fontsize=11)
-        line[0].set_yticks(range(len(references)), [_beside(name) for name in references])
-        line[1].set_yticks([])
-    interval = "Lines: 95 % interval, other patients and other seeds; full marker: it leaves out zero."
-    notes = [
-        "Differences: self-supervised minus the arm named at the left; above zero: self-supervision is better.",
-        interval if comparisons["low"].notna().any() else "One seed: no interval that holds for other seeds.",
-        "p: Holm-corrected; red: p < 0.001.",
-    ]
-    return finish(figure, title, dataset, notes)
-
-
-def _panel(axes: Axes, rows: pd.DataFrame, references: list[str], styles: Any) -> None:
-    axes.axvline(0, color=INK, linewidth=1.1, zorder=0)
-    axes.set_ylim(len(references) - 0.5, -0.5)
-    axes.locator_params(axis="x", nbins=5)
-    axes.xaxis.grid(True)
-    ends = [*rows["low"], *rows["high"], *rows["difference"], 0.0]
-    if np.isfinite(ends).any():
-        left, right = np.nanmin(ends), np.nanmax(ends)
-        axes.set_xlim(left - 0.08 * (right - left), right + 0.45 * (right - left))  # room for the p values
-    for y, reference in enumerate(references):
-        if reference not in rows.index or pd.isna(rows.loc[reference, "difference"]):
-            axes.text(0.5, y, "not measured", transform=axes.get_yaxis_transform(), ha="center", va="center",
-                      fontsize=9.5, fontstyle="italic")  # fmt: skip
-            continue
-        row, style = rows.loc[reference], styles[reference]
-        there = pd.notna(row["low"])
-        outside = there and (row["low"] > 0 or row["high"] < 0)
-        if there:
-            axes.plot([row["low"], row["high"]], [y, y], color=style.colour, linewidth=2.2)
-        axes.plot(row["difference"], y, marker=style.marker, markersize=8, color=style.colour, markeredgewidth=1.6,
-                  markerfacecolor=style.colour if outside else "white")  # fmt: skip
-        p = float(row["p"]) if pd.notna(row["p"]) else None
-        axes.text(0.995, y, format_p(p), transform=axes.get_yaxis_transform(), ha="right", va="center", fontsize=9,
-                  color=p_colour(p))  # fmt: skip
-
-
-def _place(score: dict[str, Any]) -> str:
-    return {"external": "another centre"}.get(score["role"], score["task"])
-
-
-def _beside(reference: str) -> str:
-    words = (
-        paper_label(reference).replace("Self-supervised (jigsaw, ", "Puzzles (").replace("Normal training", "Normal")
-    )
-    return words if reference != REFERENCE_ARM else "Normal training"
