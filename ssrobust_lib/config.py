@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from ssrobust_lib.control_arms import NORMAL_TRAINING, Arm, Curves, check_controls, check_curves
+from ssrobust_lib.profile_fields import Amount, PositiveFloat, PositiveInt
+from ssrobust_lib.profile_fields import Section as _Section
 from ssrobust_lib.profile_paths import anchor_paths, is_manifest_file
 from ssrobust_lib.registry import unknown_name
 
@@ -37,24 +40,6 @@ CALIBRATED = "calibrated"  # severities found by the search, not taken from else
 
 class ProfileError(ValueError):
     """A profile that cannot be used; the message names the file, the field and what was expected."""
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-PositiveInt = Annotated[int, Field(gt=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-
-
-def _amount(value: Any) -> int | float:
-    """Let pass a whole count of 1 or more, or a fraction between 0 and 1."""
-    if type(value) is int and value >= 1 or type(value) is float and 0 < value < 1:
-        return value
-    raise ValueError(f"expected a whole count of 1 or more, or a fraction between 0 and 1, got {value!r}")
-
-
-Amount = Annotated[int | float, PlainValidator(_amount)]
 
 
 class SetChoice(_Section):
@@ -255,6 +240,8 @@ class Profile(_Section):
     evaluation: Evaluation = Evaluation()
     leaks: Leaks = Leaks()
     statistics: Statistics
+    controls: dict[str, Arm] = {}
+    curves: Curves = Curves()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Profile":
@@ -280,12 +267,18 @@ class Profile(_Section):
             raise ValueError(f"corruptions: expected at least one and each once, got {list(self.corruptions)}")
         if REFERENCE_ARM not in self.arms or len(set(self.arms)) != len(self.arms):
             raise ValueError(f"arms: expected distinct names with {REFERENCE_ARM!r} among them, got {list(self.arms)}")
-        if not self.pretext_tasks:
+        check_controls(self)
+        if not self.main_pretext_tasks:
             raise ValueError(f"arms: expected a pretext task to compare with {REFERENCE_ARM!r}, got {list(self.arms)}")
         for task in self.data:
-            unset = [arm for arm in self.pretext_tasks if arm not in self.pretext[task]]
+            wanted = dict.fromkeys(str(self.arm(arm).pretext) for arm in self.pretext_tasks)
+            unset = [name for name in wanted if name not in self.pretext[task]]
             if unset:
-                raise ValueError(f"pretext.{task}: no settings for {', '.join(unset)}, which arms lists")
+                raise ValueError(
+                    f"pretext.{task}: no settings for {', '.join(unset)}, which arms lists "
+                    "(what is no pretext task is described under controls)"
+                )
+        check_curves(self)
         for task, data in self.data.items():
             names = [choice.label for choice in (data, *data.pretext_sets, *data.external_sets)]
             twice = [name for name in names if names.count(name) > 1]
@@ -306,8 +299,32 @@ class Profile(_Section):
 
     @property
     def pretext_tasks(self) -> list[str]:
-        """Arms that start from a pretext task."""
-        return [arm for arm in self.arms if arm not in (REFERENCE_ARM, AA_ARM)]
+        """Arms that start from a pretext task, those of them that are controls included."""
+        return [arm for arm in self.arms if self.arm(arm).pretext is not None]
+
+    @property
+    def main_arms(self) -> list[str]:
+        """Arms that the paper's question is about: no control arm, and no repetition of normal training."""
+        return [arm for arm in self.arms if arm != AA_ARM and arm not in self.controls]
+
+    @property
+    def main_pretext_tasks(self) -> list[str]:
+        """Pretext tasks that are arms under their own names."""
+        return [arm for arm in self.pretext_tasks if arm not in self.controls]
+
+    def arm(self, name: str) -> Arm:
+        """How the networks of an arm are trained; a name that is no control's is that of a pretext task."""
+        if self.is_normal_training(name):
+            return NORMAL_TRAINING
+        return self.controls.get(name) or Arm(pretext=name)
+
+    def is_normal_training(self, arm: str) -> bool:
+        """Whether an arm is the paper's normal training, or its repetition with other weights."""
+        return arm in (REFERENCE_ARM, AA_ARM)
+
+    def pretext_of(self, task: str, arm: str) -> Pretext:
+        """Settings of the pretext task that an arm starts from."""
+        return self.pretext[task][str(self.arm(arm).pretext)]
 
     def sets(self, task: str) -> list[str]:
         """Names of the sets that a task reads: first its own, then pretext and external ones."""

@@ -2,9 +2,9 @@
 
 A cell is one piece of work with a result: a data preparation per task, a pretext training and a fine-tuning per
 (task, initialisation, seed), a calibration per task, an evaluation per (task, set, corruption), the statistics; where
-the profile asks for it, what leaks do, per seed. Its folder carries a key made of its settings, the code it uses and
-the cells it needs: a result is found again only where all three are the same, and a changed parameter leaves older
-results untouched.
+the profile asks for it, what leaks do, per seed, and curves over numbers of images (`curve_cells`). Its folder carries
+a key made of its settings, the code it uses and the cells it needs: a result is found again only where all three are
+the same, and a changed parameter leaves older results untouched.
 """
 
 from collections.abc import Iterable
@@ -31,6 +31,9 @@ STEPS = {
     "05_corruption_eval": "cells.evaluate",
     "06_kits_generalization": "cells.evaluate",
     "07_stats": "cells.compare",
+    "08_curve_pretext": "cells.pretext",
+    "08_curve_finetune": "cells.finetune",
+    "08_curves": "cells.curves",
 }
 
 
@@ -60,6 +63,8 @@ class Cell:
     @property
     def notebook(self) -> str:
         """The notebook that computes it."""
+        if self.step.startswith("08_"):
+            return "08_controls"
         return {"01_leaks": "01_data", "05_calibration": "05_corruption_eval"}.get(self.step, self.step)
 
 
@@ -86,6 +91,8 @@ class Study:
     @cached_property
     def all_cells(self) -> list[Cell]:
         """Every cell of the study, each after those it needs."""
+        from ssrobust_lib.curve_cells import curve_cells
+
         profile = self.profile
         cells: list[Cell] = []
         data = {task: self._data_cell(task) for task in profile.tasks}
@@ -97,7 +104,7 @@ class Study:
                 (a, s): self._pretext_cell(task, a, s, data[task]) for a in profile.pretext_tasks for s in self.seeds
             }
             tuned = [
-                self._finetune_cell(task, a, s, data[task], pretext.get((a, s)))
+                self._finetune_cell(task, a, s, data[task], pretext.get((profile.arm(a).as_long_as or a, s)))
                 for a in profile.arms
                 for s in self.seeds
             ]
@@ -120,11 +127,12 @@ class Study:
         settings = {
             "study_seed": profile.study_seed,
             "arms": list(profile.arms),
+            "controls": list(profile.controls),
             "statistics": profile.statistics.model_dump(),
         }
         learned = [cell for cell in cells if cell.step in ("01_data", "02_pretext", "05_calibration")]
         cells.append(Cell("07_stats", {}, settings, (*learned, *evaluations)))
-        return cells
+        return cells + (curve_cells(self, cells) if profile.curves else [])
 
     @property
     def seeds(self) -> list[int]:
@@ -174,7 +182,7 @@ class Study:
         settings = {
             "study_seed": profile.study_seed,
             "network": profile.networks["pneumonia"].model_dump(),
-            "pretext": {arm: profile.pretext["pneumonia"][arm].options for arm in profile.pretext_tasks},
+            "pretext": {arm: profile.pretext["pneumonia"][arm].options for arm in profile.main_pretext_tasks},
             "leaks": profile.leaks.model_dump(exclude={"seeds"}),
             "evaluation": profile.evaluation.model_dump(include={"batch_size"}),
             "devices": profile.devices,
@@ -187,7 +195,8 @@ class Study:
         settings = {
             "study_seed": profile.study_seed,
             "network": profile.networks[task].model_dump(),
-            "pretext": profile.pretext[task][arm].model_dump(),
+            "pretext": profile.pretext_of(task, arm).model_dump(),
+            "arm": profile.arm(arm).model_dump(include={"pretext", "pool"}),
             "devices": profile.devices,
             "threads": profile.threads,
         }
@@ -199,6 +208,7 @@ class Study:
             "study_seed": profile.study_seed,
             "network": profile.networks[task].model_dump(),
             "finetune": profile.finetune[task].model_dump(),
+            "arm": profile.arm(arm).model_dump(),
             "devices": profile.devices,
             "threads": profile.threads,
         }
@@ -318,6 +328,8 @@ _SINGULAR = {
     "seeds": "seed",
     "sets": "set",
     "corruptions": "corruption",
+    "conditions": "corruption",
+    "amounts": "amount",
 }
 
 

@@ -10,6 +10,7 @@ from ssrobust_lib import study as study_module
 from ssrobust_lib.config import PROFILES, load_profile
 from ssrobust_lib.running.notebook_parameters import (
     NOTEBOOKS,
+    OPTIONAL,
     SECTIONS,
     ParameterError,
     cell_parameters,
@@ -25,6 +26,11 @@ NAMES = sorted(path.stem for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 FURTHER = ["explore"]  # opened by readers, never run as a cell of the study
 LINES = 15
 NOT_IN_A_CELL = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Try, ast.Lambda)
+
+
+def defaults_of(name):
+    """The profile whose values a notebook's parameters have: demo, or one that has what an optional notebook shows."""
+    return OPTIONAL.get(name, "demo")
 
 
 def read(name):
@@ -103,8 +109,8 @@ class TestNotebook:
             assert body, f"a heading without a word below it: {source(cells[here])}"
             assert any(cell["cell_type"] == "code" for cell in cells[here:following])
 
-    def test_parameters_are_those_of_the_demo_profile(self, name):
-        expected = report_parameters(load_profile("demo"), name)
+    def test_parameters_are_those_of_its_default_profile(self, name):
+        expected = report_parameters(load_profile(defaults_of(name)), name)
         declared = declared_parameters(NOTEBOOKS / f"{name}.ipynb")
         assert {key: default for key, (_, default) in declared.items()} == expected
         assert list(declared) == list(expected)
@@ -116,7 +122,7 @@ class TestNotebook:
 
     def test_wrong_parameters_are_refused_by_name(self, name):
         path = NOTEBOOKS / f"{name}.ipynb"
-        right = report_parameters(load_profile("demo"), name)
+        right = report_parameters(load_profile(defaults_of(name)), name)
         with pytest.raises(ParameterError, match=rf"{name}\.ipynb: unknown parameter 'epoch' \(known: profile, "):
             check_parameters(path, right | {"epoch": 3})
         for missing in right:
@@ -151,12 +157,12 @@ def computing_code(name, folder):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_computing_part_alone_computes_each_cell_and_no_other(name, tmp_path, monkeypatch):
     monkeypatch.setattr(study_module, "Study", Asked)
-    profile = load_profile("demo")
+    profile = load_profile(defaults_of(name))
     code = compile(computing_code(name, tmp_path), name, "exec")
     cells = [cell for cell in Study(profile).all_cells if cell.notebook == name]
     assert cells
     for cell in cells:
-        values = cell_parameters(profile, cell, "demo")
+        values = cell_parameters(profile, cell, profile.name)
         check_parameters(NOTEBOOKS / f"{name}.ipynb", values)
         Asked.asked = []
         exec(code, dict(values))
@@ -164,12 +170,12 @@ def test_the_computing_part_alone_computes_each_cell_and_no_other(name, tmp_path
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_notebook_opened_as_it_is_asks_for_the_whole_demo_run(name, tmp_path, monkeypatch):
+def test_a_notebook_opened_as_it_is_asks_for_the_whole_run_of_its_default_profile(name, tmp_path, monkeypatch):
     monkeypatch.setattr(study_module, "Study", Asked)
     defaults = {key: default for key, (_, default) in declared_parameters(NOTEBOOKS / f"{name}.ipynb").items()}
     Asked.asked = []
     exec(computing_code(name, tmp_path), defaults)
-    expected = [cell.id for cell in Study(load_profile("demo")).all_cells if cell.notebook == name]
+    expected = [cell.id for cell in Study(load_profile(defaults_of(name))).all_cells if cell.notebook == name]
     assert sorted(asked.id for asked in Asked.asked) == sorted(expected)
 
 

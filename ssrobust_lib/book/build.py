@@ -22,6 +22,7 @@ from ssrobust_lib.book.drawings import inline_drawings
 from ssrobust_lib.book.embedded_files import separate_downloads, separate_pictures
 from ssrobust_lib.book.inspection import check_book
 from ssrobust_lib.book.theme_repairs import repair_pages
+from ssrobust_lib.running.notebook_parameters import OPTIONAL
 
 __all__ = [
     "GENERATED",
@@ -190,6 +191,7 @@ def _assemble(
         configuration["title"] = f"{configuration['title']} ({profile})"
         text = yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True)
         (source / "_config.yml").write_text(text, encoding="utf-8")
+    _drop_chapters(source / "_toc.yml", [f"notebooks/{name}" for name in OPTIONAL if name not in executed_notebooks])
     (source / "notebooks").mkdir(exist_ok=True)
     for name, path in executed_notebooks.items():
         if not Path(path).is_file():
@@ -205,6 +207,14 @@ def _assemble(
     (source / "generated").mkdir(exist_ok=True)
     for name, text in generated.items():
         (source / "generated" / name).write_text(text, encoding="utf-8")
+
+
+def _drop_chapters(contents: Path, chapters: list[str]) -> None:
+    """Take chapters out of a table of contents: those of notebooks that this run has nothing to show in."""
+    toc = yaml.safe_load(contents.read_text(encoding="utf-8"))
+    for part in toc.get("parts", []):
+        part["chapters"] = [chapter for chapter in part["chapters"] if chapter.get("file") not in chapters]
+    contents.write_text(yaml.safe_dump(toc, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 def fold_code(notebook: dict) -> None:

@@ -5,17 +5,21 @@ from pathlib import Path
 
 from ssrobust_lib.config import PROJECT
 from ssrobust_lib.fingerprint import PACKAGE, settings_key
-from ssrobust_lib.running.notebook_parameters import NOTEBOOKS, SECTIONS
+from ssrobust_lib.running.notebook_parameters import NOTEBOOKS, OPTIONAL, SECTIONS
 from ssrobust_lib.study import Study
 
 
 def reports(study: Study) -> dict[str, Path]:
-    """Path of each notebook's read-only execution; its key changes with notebook, figures and results."""
+    """Path of each notebook's read-only execution; its key changes with notebook, figures and results.
+
+    A notebook of control arms and curves is among them where the run has any.
+    """
     from ssrobust_lib.splits.label_rows import label_table_files
 
     tables = [(str(path), path.stat().st_size) for path in label_table_files(study.profile)]
     shown = [study.profile.model_dump(), [cell.key for cell in study.all_cells], _shown_by(), tables]
-    keys = {name: settings_key([_content(NOTEBOOKS / f"{name}.ipynb"), *shown]) for name in SECTIONS}
+    names = [name for name in SECTIONS if name not in OPTIONAL or study.profile.controls or study.profile.curves]
+    keys = {name: settings_key([_content(NOTEBOOKS / f"{name}.ipynb"), *shown]) for name in names}
     return {name: study.folder / "reports" / f"{name}-{key[:10]}.ipynb" for name, key in keys.items()}
 
 

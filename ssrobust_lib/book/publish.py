@@ -81,7 +81,7 @@ def summary_figures(study: "Study") -> dict[str, str]:
             & (comparisons["scope"] == "corruption")
             & (comparisons["metric"] == metric)
             & (comparisons["structure"] == "")
-            & comparisons["arm"].isin(study.profile.pretext_tasks)
+            & comparisons["arm"].isin(study.profile.main_pretext_tasks)
         ]
         title = {"pneumonia": "Pneumonia under corruption", "organs": "Organs under corruption"}[task]
         rows = fig.score_rows(scores[own & (scores["structure"] == "")])
@@ -133,7 +133,7 @@ def _claims(study: "Study") -> str:
     comparisons = study.table(study.cells("07_stats"), "comparisons")
     pretext = study.table(study.cells("02_pretext"), "accuracy")
     claims = claim_table(comparisons, paper_claims(), study.profile.statistics.margins, pretext)
-    ours = claims[claims["arm"].isin(study.profile.pretext_tasks)]
+    ours = claims[claims["arm"].isin(study.profile.main_pretext_tasks)]
     names, dataset = examples.short_names(study), "; ".join(examples.set_titles(study).values())
     same = claims[claims["arm"] == AA_ARM]
     counts = f"{readings.reading_claims(ours).data}\n{readings.reading_aa_claims(same, AA_ARM).data}".strip()

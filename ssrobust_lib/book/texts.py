@@ -81,7 +81,7 @@ def run_table(profile: Profile) -> str:
         ("network", [_network(profile, task) for task in tasks]),
     ]
     for arm in profile.pretext_tasks:
-        chosen = [profile.pretext[task][arm] for task in tasks]
+        chosen = [profile.pretext_of(task, arm) for task in tasks]
         rows.append((f"pretext `{arm}`", [", ".join([*_options(c.options), _training(c.training)]) for c in chosen]))
     rows.append(("fine-tuning", [_training(profile.finetune[task]) for task in tasks]))
     margins = ", ".join(f"{name} {value:g}" for name, value in profile.statistics.margins.items())

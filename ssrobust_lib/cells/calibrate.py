@@ -15,7 +15,7 @@ import pandas as pd
 
 from ssrobust_lib import store
 from ssrobust_lib.cells import trained
-from ssrobust_lib.config import AA_ARM, REFERENCE_ARM
+from ssrobust_lib.config import REFERENCE_ARM
 from ssrobust_lib.devices import set_threads
 from ssrobust_lib.evaluation.calibration_scores import classification_score, segmentation_score
 from ssrobust_lib.progress import progress
@@ -107,8 +107,8 @@ def _scorer(study: "Study", cache: Any, chosen: np.ndarray, task: str) -> Callab
 
 
 def _arms(study: "Study") -> list[str]:
-    """Arms that are scored: all but the repetition of normal training."""
-    return [arm for arm in study.profile.arms if arm != AA_ARM]
+    """Arms that are scored: neither the repetition of normal training nor control arms, which choose no severity."""
+    return study.profile.main_arms
 
 
 def _search_table(task: str, found: list[Calibration], measured: _Measured) -> pd.DataFrame:

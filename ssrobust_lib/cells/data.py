@@ -17,11 +17,13 @@ from ssrobust_lib.datasets.loader import PROBLEM_COLUMNS
 from ssrobust_lib.datasets.manifest import load_manifest
 from ssrobust_lib.datasets.stored_images import StoredImages
 from ssrobust_lib.preprocessing import CTSettings, XRaySettings
+from ssrobust_lib.profile_fields import ALL
 from ssrobust_lib.progress import progress
 from ssrobust_lib.seeds import derive_seed
 from ssrobust_lib.sources import image_folder, write_phantoms
 from ssrobust_lib.splits.given import as_external, at_home
 from ssrobust_lib.splits.overlap import keep_out, shared_images
+from ssrobust_lib.splits.pools import part_of_pool
 from ssrobust_lib.splits.rules import SPLITS, check_no_patient_crosses, labelled_subset, pretext_pool
 from ssrobust_lib.splits.table import split_table
 
@@ -105,18 +107,27 @@ def decoded_images(study: "Study") -> Path:
     return study.folder.parent / SHARED_IMAGES
 
 
-def labelled_ids(profile: Profile, task: str, samples: pd.DataFrame, seed: int) -> list[str]:
-    """The labelled subset that one seed fine-tunes on, shared by all arms."""
+def labelled_ids(
+    profile: Profile, task: str, samples: pd.DataFrame, seed: int, amount: int | float | str | None = None
+) -> list[str]:
+    """The labelled subset that one seed fine-tunes on, shared by all arms; of another `amount` for a curve's point.
+
+    A larger amount of the same seed holds the smaller one; 'all' is every labelled image of the training part.
+    """
     draw = derive_seed(profile.study_seed, "labelled subset", task, seed)
+    wanted = profile.data[task].label_fraction if amount is None else 1.0 if amount == ALL else amount
     try:
-        return labelled_subset(samples, profile.data[task].label_fraction, draw)
+        return labelled_subset(samples, float(wanted) if isinstance(wanted, float) else int(wanted), draw)
     except ValueError as error:
-        raise ProfileError(f"data.{task}: {error}") from error
+        raise ProfileError(f"{f'data.{task}' if amount is None else f'curves.labels.{task}'}: {error}") from error
 
 
-def pretext_ids(profile: Profile, task: str, samples: pd.DataFrame, seed: int) -> list[str]:
-    """The unlabelled images that one seed's pretext task learns from."""
-    return _uses(profile, task, samples, seed)[1]
+def pretext_ids(profile: Profile, task: str, samples: pd.DataFrame, seed: int, share: float | None = None) -> list[str]:
+    """The unlabelled images that one seed's pretext task learns from; a `share` of them for a curve's point."""
+    pool = _uses(profile, task, samples, seed)[1]
+    if share is None:
+        return pool
+    return part_of_pool(samples, pool, share, derive_seed(profile.study_seed, "part of the pool", task, seed))
 
 
 def _uses(profile: Profile, task: str, samples: pd.DataFrame, seed: int) -> tuple[list[str], list[str]]:

@@ -57,7 +57,7 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
     images: Any = _small_images(trained.open_images(study, TASK), design, settings.image_size)
     training = _Trainings(study, images, design, seed)
     networks: dict[tuple[str, int], nn.Module] = {}
-    trainings = [(way, arm) for way in WAYS for arm in (REFERENCE_ARM, *profile.pretext_tasks)]
+    trainings = [(way, arm) for way in WAYS for arm in (REFERENCE_ARM, *profile.main_pretext_tasks)]
     with progress(cell.id, len(trainings), study.folder) as shown:
         for done, (way, arm) in enumerate(trainings, start=1):
             networks[f"{way}/{arm}", seed] = training.network(arm, way)

@@ -1,5 +1,11 @@
-"""Pretext cells: the encoder of a task's network trained on puzzles of its seed's unlabelled images (section 2)."""
+"""Pretext cells: the encoder of a task's network trained on puzzles of its seed's unlabelled images (section 2).
 
+A control arm may learn from the seed's labelled images instead (without their labels), a curve's point from a part of
+the pool. Both take as many optimiser steps as the task takes on the whole pool, and start from the same weights: only
+the images differ.
+"""
+
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,11 +14,13 @@ import pandas as pd
 
 from ssrobust_lib import store
 from ssrobust_lib.cells import trained
-from ssrobust_lib.cells.data import pretext_ids
+from ssrobust_lib.cells.data import labelled_ids, pretext_ids
 from ssrobust_lib.cells.resuming import Resuming
+from ssrobust_lib.control_arms import POOL
 from ssrobust_lib.devices import set_threads
 from ssrobust_lib.progress import progress
 from ssrobust_lib.seeds import derive_seed, rng
+from ssrobust_lib.training.batches import steps_in_epoch
 from ssrobust_lib.training.loop import TrainingSettings
 from ssrobust_lib.training.pretraining import pretrain
 
@@ -28,13 +36,15 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
     """Write the encoder, the curves, the held-out accuracy against chance, and example puzzles."""
     profile, task, arm, seed = study.profile, cell.of["task"], cell.of["init"], cell.of["seed"]
     set_threads(profile.threads)
-    pretext, network = profile.pretext[task][arm], profile.networks[task]
+    pretext, network, task_name = profile.pretext_of(task, arm), profile.networks[task], str(profile.arm(arm).pretext)
     cache: Any = trained.open_images(study, task)
     samples = study.table(trained.data_cell(study, task), "samples")
-    pool = set(pretext_ids(profile, task, samples, seed))
-    draw = rng(profile.study_seed, "pretext images", task, arm, seed)
-    train_rows = with_content(cache.images, np.flatnonzero(cache.rows["sample_id"].isin(pool)))
-    train_rows = _some(train_rows, pretext.images, draw)
+    settings = TrainingSettings(**pretext.training.model_dump())
+    train_rows = _rows_of(study, cell, cache, pretext_ids(profile, task, samples, seed))
+    steps = steps_in_epoch(len(train_rows), settings.batch_size, settings.steps_per_epoch)
+    if (other := other_images(study, cell, samples)) is not None:
+        train_rows = _rows_of(study, cell, cache, other)
+        settings = replace(settings, steps_per_epoch=steps)
     held_out = with_content(cache.images, np.flatnonzero((cache.rows["split"] == "val") & ~cache.rows["kept_out"]))
     held_out = _some(held_out, HELD_OUT, rng(profile.study_seed, "held-out puzzles", task))
     resuming = Resuming(folder)
@@ -46,10 +56,10 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
             tuple(trained.constants(study, task)["normalise"]),
             network=network.name,
             network_options=network.options,
-            pretext_task=arm,
+            pretext_task=task_name,
             options=pretext.options,
-            settings=TrainingSettings(**pretext.training.model_dump()),
-            seed=derive_seed(profile.study_seed, "pretext", task, arm, seed),
+            settings=settings,
+            seed=derive_seed(profile.study_seed, "pretext", task, task_name, seed),
             devices=profile.devices,
             on_epoch=resuming.keep,
             resume=resuming.state(),
@@ -65,6 +75,23 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
     store.write_table(folder / "accuracy.parquet", pd.DataFrame([{**of, **measured, **accuracy}]))
     store.write_arrays(folder / "examples.npz", result.examples)
     resuming.forget()
+
+
+def other_images(study: "Study", cell: "Cell", samples: pd.DataFrame) -> list[str] | None:
+    """Samples that a cell learns from in place of its seed's whole pool; None where it is the pool."""
+    profile, task, seed = study.profile, cell.of["task"], cell.of["seed"]
+    if profile.arm(cell.of["init"]).pool == "labelled":
+        return labelled_ids(profile, task, samples, seed)
+    share = cell.settings.get(POOL)
+    return None if share is None else pretext_ids(profile, task, samples, seed, share)
+
+
+def _rows_of(study: "Study", cell: "Cell", cache: Any, sample_ids: list[str]) -> np.ndarray:
+    """Positions of some samples' images that show something, no more of them than the profile asks for."""
+    profile, task, arm = study.profile, cell.of["task"], cell.of["init"]
+    rows = with_content(cache.images, np.flatnonzero(cache.rows["sample_id"].isin(set(sample_ids))))
+    draw = rng(profile.study_seed, "pretext images", task, str(profile.arm(arm).pretext), cell.of["seed"])
+    return _some(rows, profile.pretext_of(task, arm).images, draw)
 
 
 def with_content(images: np.ndarray, rows: np.ndarray) -> np.ndarray:

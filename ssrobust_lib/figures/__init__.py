@@ -5,6 +5,9 @@ in words what is missing; what it returns shows itself as the last expression of
 `style`, the figure object in `canvas`, the placing of pictures in `sheets`.
 """
 
+from .amount_curves import amount_curves
+from .amount_table import amount_table
+from .arm_differences import arm_differences
 from .bars import clean_bars, corruption_bars
 from .breakdowns import class_balance, structure_dice
 from .calibration import calibration_curves
@@ -65,6 +68,9 @@ __all__ = [
     "StudyFigure",
     "XRayCase",
     "XRayPanels",
+    "amount_curves",
+    "amount_table",
+    "arm_differences",
     "arm_styles",
     "best_epochs",
     "calibration_curves",

@@ -197,9 +197,11 @@ def comparison_table(
     if not paper or (shown["Paper"] == "–").all():
         shown = shown.drop(columns="Paper")
     arm_heading = paper_label(arms[0]).replace(" (jigsaw)", "") if len(arms) == 1 else "Arm"
-    headings = {"Arm": arm_heading, "Normal": "Normal training"}
+    references = [paper_label(name) for name in dict.fromkeys(comparisons["reference"])]
+    other = references[0] if len(references) == 1 else "Normal training"
+    headings = {"Arm": arm_heading, "Normal": other}
     units = " or ".join(f"{unit}s" for unit in dict.fromkeys(comparisons["unit"]))
-    words = [f"Difference: arm minus normal training, paired by {units}.", *_P_WORDS]
+    words = [f"Difference: arm minus {other[0].lower() + other[1:]}, paired by {units}.", *_P_WORDS]
     words += ["The paper's values were measured on the paper's own data."] if "Paper" in shown else []
     below = " ".join([*words, *([note] if note else [])])
     options: dict[str, Any] = {"headings": headings, "note": below, "fold": fold, "data": comparisons}

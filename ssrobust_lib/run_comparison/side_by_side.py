@@ -13,7 +13,7 @@ from ssrobust_lib.evaluation.corruption_error import COLUMNS as ERROR_COLUMNS
 from ssrobust_lib.evaluation.metrics import LOWER_IS_BETTER
 from ssrobust_lib.run_comparison.matched_scores import ALL_CORRUPTIONS
 from ssrobust_lib.run_comparison.stored_run import RunComparisonError, StoredRun
-from ssrobust_lib.statistics.claims import claim_table
+from ssrobust_lib.statistics.claim_table import claim_table
 from ssrobust_lib.statistics.comparisons import COLUMNS as COMPARISON_COLUMNS
 from ssrobust_lib.statistics.paper import paper_claims
 

@@ -30,6 +30,7 @@ def check_profile(profile: Profile) -> None:
         _check_network(profile, task)
         for arm in profile.pretext_tasks:
             _check_pretext(profile, task, arm)
+        _check_amounts(profile, task)
     if profile.leaks.seeds:
         from ssrobust_lib.cells.leak import check_leaks
 
@@ -95,23 +96,34 @@ def _check_pretext(profile: Profile, task: str, arm: str) -> None:
     from ssrobust_lib.pretext import PRETEXT_TASKS
     from ssrobust_lib.seeds import torch_rng
 
-    if arm not in PRETEXT_TASKS:
+    name = str(profile.arm(arm).pretext)
+    if name not in PRETEXT_TASKS:
         known = ["scratch", "scratch_aa", *PRETEXT_TASKS.names()]
-        raise ProfileError(f"arms: {unknown_name('arm', arm, known)}")
-    options_class = PRETEXT_TASKS[arm].options_class
+        raise ProfileError(f"arms: {unknown_name('arm', name, known)}")
+    options_class = PRETEXT_TASKS[name].options_class
     known = [field.name for field in dataclasses.fields(options_class)]
-    options = profile.pretext[task][arm].options
+    options = profile.pretext_of(task, arm).options
     for option in options:
         if option not in known:
-            raise ProfileError(f"pretext.{task}.{arm}.options: {unknown_name('option', option, known)}")
+            raise ProfileError(f"pretext.{task}.{name}.options: {unknown_name('option', option, known)}")
     try:
         chosen = options_class(**options)
     except (TypeError, ValueError) as error:
-        raise ProfileError(f"pretext.{task}.{arm}.options: {error}") from error
+        raise ProfileError(f"pretext.{task}.{name}.options: {error}") from error
     try:
-        PRETEXT_TASKS[arm].make_batch(_blank_image(profile, task), chosen, torch_rng("check"))
+        PRETEXT_TASKS[name].make_batch(_blank_image(profile, task), chosen, torch_rng("check"))
     except ValueError as error:
-        raise ProfileError(f"pretext.{task}.{arm}: {error}") from error
+        raise ProfileError(f"pretext.{task}.{name}: {error}") from error
+
+
+def _check_amounts(profile: Profile, task: str) -> None:
+    """More labels than there are to train on would be told only when the curve's networks are trained."""
+    from ssrobust_lib.running.plan import train_patients
+
+    there = train_patients(profile, task)
+    too_many = [amount for amount in profile.curves.labels.get(task, ()) if type(amount) is int and amount > there]
+    if too_many and task == "organs":
+        raise ProfileError(f"curves.labels.{task}: {too_many[0]} scans asked for, {there} are left to train on")
 
 
 def _blank_image(profile: Profile, task: str) -> "torch.Tensor":

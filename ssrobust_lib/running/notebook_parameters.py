@@ -1,7 +1,8 @@
 """Parameters of the notebooks: which sections of a profile each takes, and the check before anything runs.
 
 Every notebook's first code cell (tag ``parameters``) declares names with type and default; the defaults are those of
-the `demo` profile. Papermill would only warn of an unknown name, so names and types are compared here first.
+the `demo` profile, or of one that has what an optional notebook shows. Papermill would only warn of an unknown name, so
+names and types are compared here first.
 """
 
 import ast
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ssrobust_lib.config import PROJECT, Profile, load_profile
+from ssrobust_lib.curve_cells import amount_names
 from ssrobust_lib.study import Cell
 
 NOTEBOOKS = PROJECT / "notebooks"
@@ -23,6 +25,7 @@ SECTIONS = {
     "05_corruption_eval": ("calibration", "evaluation", "statistics"),
     "06_kits_generalization": ("evaluation", "statistics"),
     "07_stats": ("statistics",),
+    "08_controls": ("controls", "curves"),
 }
 CHOICES = {
     "01_data": ("tasks", "leak_seeds"),
@@ -32,7 +35,9 @@ CHOICES = {
     "05_corruption_eval": ("tasks", "corruptions", "calibrate"),
     "06_kits_generalization": ("tasks", "sets"),
     "07_stats": (),
+    "08_controls": ("steps", "tasks", "arms", "seeds", "amounts", "conditions"),
 }
+OPTIONAL = {"08_controls": "controls"}  # notebooks of runs that ask for them, and the profile of their defaults
 _TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}
 
 
@@ -53,6 +58,9 @@ def report_parameters(profile: Profile, notebook: str, location: str | None = No
         "corruptions": list(profile.corruptions),
         "sets": [choice.label for data in profile.data.values() for choice in data.external_sets],
         "calibrate": True,
+        "steps": ["08_curve_pretext", "08_curve_finetune", "08_curves"],
+        "amounts": amount_names(profile),
+        "conditions": ["clean", *profile.corruptions],
     }
     values = {"profile": location or profile.name, "study_seed": profile.study_seed}
     values |= {name: everything[name] for name in CHOICES[notebook]}
@@ -73,6 +81,9 @@ def cell_parameters(profile: Profile, cell: Cell, location: str) -> dict[str, An
         "sets": [cell.of["set"]] if "set" in cell.of else None,
         "corruptions": [cell.of["corruption"]] if "corruption" in cell.of else [],
         "calibrate": cell.step == "05_calibration",
+        "steps": [cell.step],
+        "amounts": [cell.of["amount"]] if "amount" in cell.of else [],
+        "conditions": [cell.of["corruption"]] if "corruption" in cell.of else [],
     }
     for name in CHOICES[cell.notebook]:
         if narrowed[name] is not None:
@@ -122,8 +133,8 @@ def check_parameters(notebook: Path, values: dict[str, Any]) -> None:
 
 
 def parameter_source(notebook: str) -> list[str]:
-    """Lines of the parameters cell with the values of the `demo` profile."""
-    values = report_parameters(load_profile("demo"), notebook)
+    """Lines of the parameters cell with the values of the profile of its defaults."""
+    values = report_parameters(load_profile(OPTIONAL.get(notebook, "demo")), notebook)
     lines = [f"{name}: {type(value).__name__} = {value!r}".replace("'", '"') for name, value in values.items()]
     words: dict[str, Any] = {
         "width": 116,
@@ -135,7 +146,7 @@ def parameter_source(notebook: str) -> list[str]:
 
 
 def sync_notebooks() -> list[str]:
-    """Write the demo profile's values into the parameter cells; return the notebooks that changed."""
+    """Write the values of their default profiles into the parameter cells; return the notebooks that changed."""
     changed = []
     for name in SECTIONS:
         path = NOTEBOOKS / f"{name}.ipynb"

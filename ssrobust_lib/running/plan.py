@@ -13,6 +13,8 @@ from typing import Any, Literal
 import pandas as pd
 
 from ssrobust_lib.config import Profile, SetChoice
+from ssrobust_lib.control_arms import LABELS
+from ssrobust_lib.profile_fields import ALL
 from ssrobust_lib.severities.files import measured_strengths
 from ssrobust_lib.sources import image_folder
 from ssrobust_lib.study import Cell, Study
@@ -131,14 +133,15 @@ def _held_out(profile: Profile, task: str, part: Literal["validation", "test"]) 
     return _patients(profile, SetChoice(set=data.set, where=given))
 
 
-def _train_patients(profile: Profile, task: str) -> int:
+def train_patients(profile: Profile, task: str) -> int:
+    """Patients that are neither validated nor tested on, of a task's own set."""
     held_out = _held_out(profile, task, "validation") + _held_out(profile, task, "test")
     return max(1, _patients(profile, profile.data[task]) - held_out)
 
 
 def _leaks(profile: Profile, cell: Cell) -> Work:
     """Two pretext trainings and four fine-tunings of each pretext arm, two fine-tunings from scratch."""
-    leaks, arms = profile.leaks, len(profile.pretext_tasks)
+    leaks, arms = profile.leaks, len(profile.main_pretext_tasks)
     patients = min(leaks.patients, _patients(profile, profile.data["pneumonia"]))
     images = round(patients * (1 - leaks.test) * (1 - leaks.validation))
     labelled = round(images * leaks.label_fraction)
@@ -154,20 +157,27 @@ def _network_megabytes(profile: Profile, task: str) -> float:
 
 
 def _pretext(profile: Profile, cell: Cell) -> Work:
+    """A control arm's pretraining, and that of a part of the pool, takes as many steps as that of the whole."""
     task = cell.of["task"]
-    pretext = profile.pretext[task][cell.of["init"]]
-    extra = sum(_patients(profile, choice) for choice in profile.data[task].pretext_sets)
-    images = (_train_patients(profile, task) + extra) * _per_patient(profile, task)
-    images = min(images, pretext.images or images)
-    passes = _steps(images, pretext.training) * pretext.training.batch_size
+    passes = _pretext_steps(profile, task, cell.of["init"])
+    passes *= profile.pretext_of(task, cell.of["init"]).training.batch_size
     return Work(_START, passes * _BACKWARD, _network_megabytes(profile, task))
+
+
+def _pretext_steps(profile: Profile, task: str, arm: str) -> int:
+    pretext = profile.pretext_of(task, arm)
+    extra = sum(_patients(profile, choice) for choice in profile.data[task].pretext_sets)
+    images = (train_patients(profile, task) + extra) * _per_patient(profile, task)
+    return _steps(min(images, pretext.images or images), pretext.training)
 
 
 def _finetune(profile: Profile, cell: Cell) -> Work:
     task = cell.of["task"]
     data, training = profile.data[task], profile.finetune[task]
-    images = max(2, round(_train_patients(profile, task) * data.label_fraction)) * _per_patient(profile, task)
-    steps = _steps(images, training)
+    there, amount = train_patients(profile, task), cell.settings.get(LABELS, data.label_fraction)
+    patients = there if amount == ALL else amount if isinstance(amount, int) else max(2, round(there * amount))
+    how, steps = profile.arm(cell.of["init"]), _steps(patients * _per_patient(profile, task), training)
+    steps += _pretext_steps(profile, task, how.as_long_as) if how.as_long_as else 0
     epochs = min(training.epochs, steps)
     validation = _held_out(profile, task, "validation") * _per_patient(profile, task)
     passes = steps * training.batch_size * _BACKWARD + epochs * validation
@@ -196,8 +206,16 @@ def _choice_of(profile: Profile, task: str, label: str) -> SetChoice:
 def _calibration(profile: Profile, cell: Cell) -> Work:
     task = cell.of["task"]
     images = profile.calibration.images.get(task, _held_out(profile, task, "validation") * _per_patient(profile, task))
-    networks = (1 + len(profile.pretext_tasks)) * profile.seeds
+    networks = len(profile.main_arms) * profile.seeds
     passes = images * networks * measured_strengths(profile.calibration, task) * len(profile.corruptions)
+    return Work(_START, passes, 0.1)
+
+
+def _curves(profile: Profile, cell: Cell) -> Work:
+    task = cell.of["task"]
+    networks = len({need.id for need in cell.needs if need.step in ("03_finetune", "08_curve_finetune")})
+    conditions = len(profile.curves.severities) if cell.of["corruption"] != "clean" else 1
+    passes = max(_held_out(profile, task, "test"), 1) * _per_patient(profile, task) * networks * conditions
     return Work(_START, passes, 0.1)
 
 
@@ -215,6 +233,9 @@ _WORK = {
     "05_corruption_eval": _evaluation,
     "06_kits_generalization": _evaluation,
     "07_stats": _statistics,
+    "08_curve_pretext": _pretext,
+    "08_curve_finetune": _finetune,
+    "08_curves": _curves,
 }
 
 

@@ -16,6 +16,7 @@ import yaml
 
 from ssrobust_lib.config import PROJECT, Profile, SetChoice, TaskData
 from ssrobust_lib.phantoms.writers import PHANTOM_WRITERS
+from ssrobust_lib.profile_fields import ALL
 
 STEPS = 2  # of every training
 # patients or scans: (validation, test, of each external set)
@@ -76,6 +77,10 @@ def rehearsal(profile: Profile) -> Profile:
         devices=1,
         phantoms=phantoms,
     )
+    if profile.curves:
+        values["curves"]["seeds"] = 1
+        values["curves"]["labels"] = {task: [ALL] for task in profile.curves.labels}  # there is a handful of patients
+        values["curves"]["pool"] = {task: list(shares[:1]) for task, shares in profile.curves.pool.items()}
     values.pop("leaks", None)  # among so few patients nothing leaks
     values.setdefault("calibration", {}).update(closeness={"score": 0.5, "strength": 0.5}, images={})  # few strengths
     values["statistics"]["bootstrap"] = min(profile.statistics.bootstrap, 200)
@@ -151,7 +156,7 @@ def _count_option(data_set: str) -> str:
 
 
 def _pretext_batch(profile: Profile, task: str) -> int:
-    return max((profile.pretext[task][arm].training.batch_size for arm in profile.pretext_tasks), default=1)
+    return max((profile.pretext_of(task, arm).training.batch_size for arm in profile.pretext_tasks), default=1)
 
 
 def _short(training: dict[str, Any]) -> dict[str, Any]:

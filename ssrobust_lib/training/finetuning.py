@@ -20,6 +20,7 @@ from ssrobust_lib.devices import launch
 from ssrobust_lib.networks import build_network
 from ssrobust_lib.registry import unknown_name
 from ssrobust_lib.seeds import rng, torch_rng
+from ssrobust_lib.training.augmentation import Movements, move_images
 from ssrobust_lib.training.batches import epoch_batches, read_images, read_masks, steps_in_epoch
 from ssrobust_lib.training.loop import Progress, TrainingSettings, fit
 from ssrobust_lib.training.losses import binary_cross_entropy, median_frequency_weights, segmentation_loss
@@ -75,6 +76,7 @@ def finetune(
     weight_seed: int,
     init_tensors: Mapping[str, torch.Tensor] | None = None,
     val_scans: npt.ArrayLike | None = None,
+    movements: Movements | None = None,
     devices: int = 1,
     device: str = "auto",
     on_epoch: Callable[[TrainingState], None] | None = None,
@@ -97,6 +99,8 @@ def finetune(
     init_tensors : a pretrained encoder's weights, or None for training from scratch.
     val_scans : (len(val_rows),), which scan each validation slice is from (any labels); segmentation only. Dice is
         taken per scan; None takes all slices for one scan.
+    movements : augmentation of the training images and their masks, a stream of its own per batch; None for none.
+        Validation images are never moved.
     devices, device : see `launch`.
     on_epoch, resume, progress : see `fit`.
 
@@ -134,8 +138,17 @@ def finetune(
 
         def batches(epoch: int) -> Any:
             order = rng(data_seed, "fine-tuning batches", epoch)
-            for rows in epoch_batches(train_rows, settings.batch_size, order, settings.steps_per_epoch):
-                yield read_images(images, rows, normalise, fabric.device), objective.targets(rows, fabric.device)
+            dealt = epoch_batches(train_rows, settings.batch_size, order, settings.steps_per_epoch)
+            for number, rows in enumerate(dealt):
+                targets = objective.targets(rows, fabric.device)
+                if movements is None:
+                    yield read_images(images, rows, normalise, fabric.device), targets
+                    continue
+                masks = targets if kind == "segmentation" else None
+                amounts = rng(data_seed, "augmentation", epoch, number)
+                stored = read_images(images, rows, (0.0, 1.0), fabric.device)  # black is black before normalising
+                moved, moved_masks = move_images(stored, masks, movements, amounts)
+                yield moved.sub_(normalise[0]).div_(normalise[1]), targets if moved_masks is None else moved_masks
 
         fitted = fit(
             model,

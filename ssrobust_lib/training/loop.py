@@ -2,13 +2,14 @@
 
 Enters: a network, batches as a function of the epoch, a loss, a validation. Leaves: the weights of the best epoch and
 the curves. Implements section 2, 'Implementation Details' of the paper: Adam, learning rate cosine annealed from 1e-3
-to 1e-6 (here step by step over the whole training). No augmentation, as the paper names none.
+to 1e-6 (here step by step over the whole training). No augmentation, as the paper names none; a control arm may ask for
+it (`training.augmentation`).
 """
 
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -78,6 +79,14 @@ class TrainingSettings:
     def total_steps(self, steps_per_epoch: int) -> int:
         """Steps of the whole training, given the batches of one epoch."""
         return min(self.epochs * steps_per_epoch, self.max_steps or self.epochs * steps_per_epoch)
+
+    def lengthened(self, steps_per_epoch: int, further: int) -> "TrainingSettings":
+        """The same training with `further` steps more, and no more epochs, so that the best one is of as many.
+
+        The annealing then spans all steps; the last epoch may be shorter than the others.
+        """
+        total = self.total_steps(steps_per_epoch) + further
+        return replace(self, steps_per_epoch=-(-total // self.epochs), max_steps=total)
 
     def learning_rate_at(self, step: int, total: int) -> float:
         """Cosine-annealed rate of step 0 .. total-1 (Loshchilov & Hutter 2017, without restarts).
