@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from .result_tables import in_order, compared_words, counted, interval_text
+from .result_tables import compared_words, counted, in_order, interval_text
 from .tables import HtmlTable, Markup, html_table, object_frame, p_text, small
 from .tidy import require_columns
 
