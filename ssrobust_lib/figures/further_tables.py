@@ -68,7 +68,8 @@ def effect_table(
         "Equivalence within the margin, and the difference that would have been found in 80 % of the cases, are of the "
         "method. An AUROC has no value per patient."
     )
-    return html_table(shown, caption, dataset=dataset, note=note, stacked=True, fold=fold)
+    headings = {name: name for name in _EFFECTS.values()}  # an underscore is no space here
+    return html_table(shown, caption, dataset=dataset, headings=headings, note=note, stacked=True, fold=fold)
 
 
 def further_table(
