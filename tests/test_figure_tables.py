@@ -178,3 +178,33 @@ def test_format_p(p, text):
 def test_format_p_rejects_impossible_values():
     with pytest.raises(ValueError, match="expected a p value"):
         figures.format_p(1.5)
+
+
+def test_effect_sizes_and_further_tests_name_their_question(compared):
+    places = compared.assign(comparison=["noise", "clean", "none"])
+    keys = ["comparison", "estimand", "kind", "name", "unit", "n", "estimate", "low", "high", "statistic", "p", "note"]
+    rows = [
+        ("clean", "these networks", "effect size", "Cohen's d_z", "scan", 12, -0.25, *[np.nan] * 4, ""),
+        (
+            "clean",
+            "the method",
+            "interval",
+            "hierarchical bootstrap",
+            "seed and scan",
+            12,
+            0,
+            -0.1,
+            0.2,
+            np.nan,
+            np.nan,
+            "",
+        ),
+        ("clean", "these networks", "test", "McNemar, exact", "scan", 12, *[np.nan] * 5, "several <images>"),
+    ]
+    further = pd.DataFrame(rows, columns=keys)
+    clean, gaussian, shot = cells(figures.effect_table(places, further, "Effects", dataset=DATASET))
+    assert clean[1:4] == ["–", "−0.25", "–"] and clean[4:] == ["0.2", "0.040"] and shot[2] == gaussian[2] == "–"
+    table = figures.further_table(places, further, "Further", dataset=DATASET)
+    interval, test = cells(table)
+    assert interval[1] == "the method" and interval[3:] == ["3 seeds, 12 scans", "[−0.100, +0.200]", "–"]
+    assert test[1] == "these networks" and "several &lt;images&gt;" in table.html

@@ -174,7 +174,7 @@ def comparison_table(
     require_columns(comparisons, wanted, "comparisons")
     several_sets, arms = comparisons["set"].nunique() > 1, order_arms(comparisons["arm"])
     rows = []
-    for row in _in_order(comparisons).to_dict("records"):
+    for row in in_order(comparisons).to_dict("records"):
         place = (names or {}).get(row["set"], row["set"]) if several_sets else ""
         mark = (marks or {}).get((row["task"], row["arm"]), "")
         arm = "; ".join(text for text in (paper_label(row["arm"]) if len(arms) > 1 else "", mark) if text)
@@ -223,7 +223,7 @@ def _estimand_cell(row: Mapping, side: str) -> Markup:
     return Markup(words + tested + (folded("; ".join(told), "test") if told else ""))
 
 
-def _in_order(comparisons: pd.DataFrame) -> pd.DataFrame:
+def in_order(comparisons: pd.DataFrame) -> pd.DataFrame:
     """Rows by metric, set, structure, scope and corruption; the A/A arm below the others."""
     metrics = [*_METRIC_ORDER, *sorted(set(comparisons["metric"]).difference(_METRIC_ORDER))]
     conditions = order_corruptions(comparisons["condition"])

@@ -34,6 +34,7 @@ from ssrobust_lib.statistics.paired_tests import FloatArray, finite_array
 
 NO_VARIANCE = 1e-24
 SATTERTHWAITE, HILLIS = "Satterthwaite", "Hillis"
+_RULES = {SATTERTHWAITE: "Satterthwaite's df", HILLIS: "Hillis' df"}
 
 
 class Block(NamedTuple):
@@ -108,12 +109,12 @@ def crossed_test(
     ------
     ValueError : no block, blocks of different seeds, or an unknown rule.
     """
-    if not blocks or degrees_of_freedom not in (SATTERTHWAITE, HILLIS):
+    if not blocks or degrees_of_freedom not in _RULES:
         raise ValueError(
             f"expected at least one block, and {SATTERTHWAITE!r} or {HILLIS!r}; "
             f"got {len(blocks)} and {degrees_of_freedom!r}"
         )
-    name = f"Obuchowski-Rockette, {degrees_of_freedom}' df"
+    name = f"Obuchowski-Rockette, {_RULES[degrees_of_freedom]}"
     note = _no_result(name, blocks)
     n_seeds = blocks[0].differences.shape[0]
     if note:
