@@ -44,6 +44,7 @@ def comparison_rows(arms=("jigsaw", "scratch_aa"), reference="scratch", effect=0
             place = {"task": task, "set": name, "role": role, "metric": metric, "scope": scope, "condition": condition}
             place |= {"arm": arm, "reference": reference, "structure": "", "severity": None, "n": 12}
             place |= {"unit": "patient" if task == "pneumonia" else "scan", "note": "", "method_note": ""}
+            place["comparison"] = f"{task}/{name}/{metric}/{condition}/{arm} against {reference}"
             values = single_row(size - 0.05, size + 0.05, p, equivalence_p=0.9, n_seeds=n_seeds)
             values |= {"mean_arm": 0.5 + size, "mean_reference": 0.5, "detectable": 0.08}
             if n_seeds < 2:

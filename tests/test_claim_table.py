@@ -59,11 +59,11 @@ def test_every_claim_stands_for_every_arm(judged):
 def test_a_run_selects_as_many_rows_as_a_claim_asks_for():
     scores = {"gain": 0.005, "corrupted_gain": 0.08}
     predictions = [
-        classification(n=40).assign(feature_distance=np.linspace(0.1, 2, 40 * 3 * 2 * 36)),
-        segmentation(n=6, **scores).assign(voxels_flipped=3, feature_distance=1.0),
-        segmentation(n=6, gain=0.2, corruptions=(), name="kits19", structures=("kidney",), random=6),
+        classification(n=12, arms=ARMS[:2]).assign(feature_distance=np.linspace(0.1, 2, 12 * 2 * 2 * 36)),
+        segmentation(n=6, arms=ARMS[:2], **scores).assign(voxels_flipped=3, feature_distance=1.0),
+        segmentation(n=6, arms=ARMS[:2], gain=0.2, corruptions=(), name="kits19", structures=("kidney",), random=6),
     ]
-    table = compare_all(predictions, arms=ARMS, seed=1, n_bootstrap=100)
+    table = compare_all(predictions, arms=ARMS[:2], seed=1, n_bootstrap=20)
     controls = [table.assign(arm=table["arm"].replace("jigsaw", SAME_DATA)), table.assign(reference=SAME_DATA)]
     table = pd.concat([table, controls[0][controls[0]["arm"] == SAME_DATA], controls[1][table["arm"] == "jigsaw"]])
     for claim in paper_claims():
@@ -100,6 +100,8 @@ def test_one_seed_leaves_the_method_undecided_and_these_networks_judged():
     assert (line["verdict"], line["reason"], line["networks_verdict"]) == ("undecided", "one seed", "holds")
     assert line["interval"] == "" and np.isnan(line["p_holm"]) and line["networks_p_holm"] == 0.0001
     assert line["networks_interval"] == "[+0.050, +0.150]" and "one seed" in line["note"]
+    level = judged.loc[("performance-above-the-floor", "jigsaw")]
+    assert level["networks_interval"] == "" and level["networks_verdict"] == "holds"
     tested = judged["verdict"] != "not tested"
     assert (judged.loc[tested, "verdict"] == "undecided").all() and (judged.loc[tested, "reason"] == "one seed").all()
     assert not judged.loc[("superior-robustness-and-generalizability", "jigsaw"), "this_run"].startswith("0 of")
@@ -144,7 +146,12 @@ def test_conjunction(comparisons):
     assert "smallest difference found four times in five is 0.080, the margin 0.02" in line["note"]
     failed = undecided.copy()
     failed.loc[blur, "method_ci_high"] = 0.001
-    assert one(failed, seven)["verdict"] == "does not hold" and "gaussian_blur" in one(failed, seven)["this_run"]
+    line = one(failed, seven)
+    assert line["verdict"] == "does not hold" and "gaussian_blur" in line["this_run"]
+    assert line["interval"] == "[+0.050, +0.001]" and "gaussian_blur" not in line["networks_interval"]
+    assert (
+        line["networks_interval"] == "visceral dice, gaussian_noise: [+0.050, +0.150]"
+    )  # another one is weakest there
     fewer = one(comparisons[~blur], seven)
     assert fewer["verdict"] == "undecided" and "6 of 7 comparisons" in fewer["note"]
     assert one(comparisons[comparisons["task"] != "organs"], seven)["verdict"] == "not tested"

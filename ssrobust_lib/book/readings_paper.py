@@ -219,8 +219,8 @@ def reading_auroc(results: pd.DataFrame) -> str:
         "An AUROC is one number for a whole test set: a signed-rank test needs several, and the paper does not say of "
         "what. A test of two correlated AUROCs would give p = {table1.auroc.jigsaw:p} for {table1.auroc.jigsaw} "
         "against {table1.auroc.scratch} if they correlate by "
-        f"{low:.2f} to {high:.2f}, which {verdict} (standard errors after Hanley and McNeil, with the class sizes that "
-        "give the printed {text.rsna.test} test images)."
+        f"{low:.2f} to {high:.2f}, which {verdict} (standard errors after {{cite:t}}`hanley1982`, with the class sizes "
+        "that give the printed {text.rsna.test} test images)."
     )
     return fill_numbers(text, results)
 

@@ -79,6 +79,7 @@ def in_words(text: str, names: Mapping[str, str] | None = None) -> str:
     """
     words = {name: corruption_word(name) for name in _CONDITIONS}
     words |= {"dice": "Dice", "auroc": "AUROC", "accuracy gap": "accuracy, change from clean"}
+    words |= {"feature_distance": "distance of the features", "flipped": "voxels given to another structure"}
     words |= {"dice gap": "Dice, change from clean", "-": "−"} | dict(names or {})
     longest_first = sorted((word for word in words if word != "-"), key=len, reverse=True)
     pattern = rf"\b(?:{'|'.join(map(re.escape, longest_first))})\b"

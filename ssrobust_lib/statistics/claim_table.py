@@ -22,6 +22,7 @@ from ssrobust_lib.statistics.claims import (
     HOLDS,
     NOT_TESTED,
     ONE_SEED,
+    RULES_ABOUT_MEANS,
     UNDECIDED,
     Claim,
     bounds,
@@ -103,6 +104,12 @@ def _interval_words(row: Mapping, estimand: str) -> str:
     return f"[{low:+.3f}, {high:+.3f}]" if np.isfinite([low, high]).all() else ""
 
 
+def _interval_of_weakest(row: Mapping, estimand: str, described: Mapping | None) -> str:
+    words = "" if row["rule"] in RULES_ABOUT_MEANS else _interval_words(row, estimand)
+    elsewhere = described is not None and row["comparison"] != described["comparison"]
+    return f"{_where(row)}: {words}" if words and elsewhere else words
+
+
 def _measured_words(row: Mapping) -> str:
     if not np.isfinite(float(row["difference"])):
         return "not measured"
@@ -161,15 +168,19 @@ def _largest(values: Iterable[float]) -> float:
     return float(p_values.max()) if p_values.size else np.nan
 
 
-def _judged(claim: Claim, rows: list[dict], estimand: str) -> dict:
-    """Verdict on a claim, with interval and p of the comparisons behind it."""
+def _judged(claim: Claim, rows: list[dict], estimand: str, described: Mapping | None) -> dict:
+    """Verdict on a claim, with interval and p of the comparisons behind it.
+
+    The interval is that of the weakest comparison, which it names where it is not the one described elsewhere in the
+    row; a rule about means has none.
+    """
     complete = all(sum(row["part"] == k for row in rows) >= part.rows for k, part in enumerate(claim.parts))
     verdict = _combine([row["verdict"] for row in rows], complete)
     column = ESTIMANDS[estimand].p
     judged = {
         "verdict": verdict,
         "p_holm": _largest(row[column] for row in rows if row["rule"] in ("higher", "lower")),
-        "interval": _interval_words(_weakest(rows, estimand), estimand) if rows else "",
+        "interval": _interval_of_weakest(_weakest(rows, estimand), estimand, described) if rows else "",
     }
     short = any(lacks_seeds(row, estimand) for row in rows if row["verdict"] == UNDECIDED)
     return judged | {"reason": ONE_SEED if verdict == UNDECIDED and short else ""}
@@ -212,10 +223,14 @@ def claim_table(
     table = []
     for claim in claims:
         for arm in comparisons["arm"].unique():
-            rows = grouped["method"].get((claim.id, arm), [])
-            method = _judged(claim, rows, "method")
-            networks = _judged(claim, grouped["networks"].get((claim.id, arm), []), "networks")
-            weakest = _weakest(rows, "method") if rows else None
+            rows, of_networks = (grouped[estimand].get((claim.id, arm), []) for estimand in ("method", "networks"))
+            weakest: dict | None
+            if rows and all(lacks_seeds(row, "method") for row in rows):
+                weakest = _weakest(of_networks, "networks")
+            else:
+                weakest = _weakest(rows, "method") if rows else None
+            method = _judged(claim, rows, "method", weakest)
+            networks = _judged(claim, of_networks, "networks", weakest)
             places = {(row["task"], row["set"]): None for row in rows}
             arms = [arm, *(part.arm for part in claim.parts), *(part.reference for part in claim.parts)]
             values = {

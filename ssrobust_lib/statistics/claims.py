@@ -40,7 +40,7 @@ ONE_SEED = "one seed"
 #: between two patients.
 DEFAULT_MARGINS: Mapping[str, float] = {"flipped": 0.05, "feature_distance": 0.1}
 
-_MEANS = ("level", "above", "at most")
+RULES_ABOUT_MEANS = ("level", "above", "at most")
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,9 @@ class Part(_Entry):
         unknown = [column for column in self.select if column not in SELECTABLE]
         if unknown:
             raise ValueError(str(unknown_name("column of a selector", unknown[0], list(SELECTABLE))))
-        if (self.rule in _MEANS) != (self.value is not None) or (self.rule == "level") != (self.tolerance is not None):
+        if (self.rule in RULES_ABOUT_MEANS) != (self.value is not None) or (self.rule == "level") != (
+            self.tolerance is not None
+        ):
             raise ValueError(
                 "the rules 'level', 'above' and 'at most' need a value, 'level' a tolerance; others neither"
             )
@@ -91,7 +93,7 @@ class Part(_Entry):
 
     def about_means(self) -> bool:
         """Whether the rule looks at means only, so that it has neither a margin nor a p-value."""
-        return self.rule in _MEANS
+        return self.rule in RULES_ABOUT_MEANS
 
 
 class Figure(_Entry):
