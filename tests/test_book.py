@@ -43,6 +43,7 @@ $$ a^2 + b^2 = c^2 $$
 
 ```{figure} figures/bars.png
 :name: fig-bars
+:alt: A grey field
 
 Bars.
 ```
@@ -89,7 +90,8 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> dict:
         metadata={"scrapbook": {"mime_prefix": "application/papermill.record/", "name": "mean"}},
     )
     glued["data"] = {"application/papermill.record/text/plain": "0.12345"}
-    shown = new_output("display_data", {"image/png": _base64(png), "text/plain": "<Figure>"})
+    image = f'<figure><img alt="A grey field" src="data:image/png;base64,{_base64(png)}"></figure>'
+    shown = new_output("display_data", {"text/html": image, "text/plain": "<Figure>"})
     notebooks = {
         "01_one": executed_notebook(folder / "one.ipynb", "One", shown),
         "02_two": executed_notebook(folder / "two.ipynb", "Two", glued),

@@ -9,19 +9,18 @@ second time and leave the anchors of two pages that share a name as one; here ev
 carries the name of its page.
 """
 
-import base64
 import html as escapes
-import mimetypes
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from ssrobust_lib.book.pictures import embedded_pictures
+from ssrobust_lib.book.resources import data_address, head_lines, own_scripts
 
 if TYPE_CHECKING:
     from bs4 import BeautifulSoup, Tag
@@ -36,13 +35,7 @@ in the file as a picture already."""
 HEAVIEST_ENCLOSED = 512 * 1024
 """Bytes of a download that is enclosed."""
 
-_THEME_SCRIPTS = re.compile(
-    r"/(?:mathjax|scripts)/|(?:documentation_options|doctools|sphinx_highlight|clipboard\.min|copybutton\w*|togglebutton"
-    r"|design-tabs|searchtools|language_data|searchindex|require(?:\.min)?)\.js$"
-)
 _POINTING = ("aria-labelledby", "aria-describedby", "aria-controls", "aria-details", "aria-owns", "for", "headers")
-_URL = re.compile(r"""url\(\s*(['"]?)(?P<address>[^'")]+)\1\s*\)(?P<format>\s*format\([^)]*\))?""")
-_TRUETYPE = re.compile(r""",\s*url\([^)]*\.ttf[^)]*\)\s*format\([^)]*\)""")
 _HASH = re.compile(r"url\(\s*['\"]?#([^'\")]+)['\"]?\s*\)")
 
 
@@ -111,7 +104,7 @@ def write_single_file(
     title = _book_title(index)
     template = "\n".join(
         [
-            *_head(html, index, title, any(soup.select("article .math") for soup in chapters.values())),
+            *head_lines(html, index, title, any(soup.select("article .math") for soup in chapters.values())),
             '<body class="single-file" data-default-mode="light">',
             '<div class="skip-link"><a href="#main-content">Skip to main content</a></div>',
             _title_page(title, facts, _article(index)),
@@ -119,7 +112,7 @@ def write_single_file(
             '<main id="main-content">',
             *(str(_article(soup)) for soup in chapters.values()),
             "</main>",
-            *_own_scripts(html, chapters),
+            *own_scripts(html, chapters),
             "</body>\n</html>\n",
         ]
     )
@@ -205,7 +198,7 @@ def _redirect_links(
         if target in anchors:
             link["href"] = "#" + _anchor(anchors[target], unquote(parts.fragment), chapters, target)
         elif target.suffix in ENCLOSED and target.is_file() and target.stat().st_size <= HEAVIEST_ENCLOSED:
-            link["href"], link["download"] = _data_address(target), target.name
+            link["href"], link["download"] = data_address(target), target.name
         else:
             if target.parent.name != "_images" and not link.find("img"):
                 left_out[target.name] = None
@@ -248,66 +241,6 @@ def _book_title(index: "BeautifulSoup") -> str:
     return " ".join(text.rsplit("—", 1)[-1].split())
 
 
-def _head(html: Path, index: "BeautifulSoup", title: str, formulas: bool) -> Iterator[str]:
-    yield '<!DOCTYPE html>\n<html lang="en" data-theme="light" data-mode="light">\n<head>\n<meta charset="utf-8">'
-    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    yield f"<title>{escapes.escape(title)}</title>"
-    if (html / "_static" / "logo.svg").is_file():
-        yield f'<link rel="icon" href="{_data_address(html / "_static" / "logo.svg")}">'
-    for link in index.select('link[rel~="stylesheet"][href]'):
-        path = html / unquote(urlsplit(str(link["href"])).path)
-        if path.is_file():
-            sheet = _enclosed_style(path.read_text(encoding="utf-8"), path.parent)
-            yield "<style>\n" + sheet.replace("</style", "<\\/style") + "\n</style>"
-    if formulas:
-        yield from _formula_scripts(html, index)
-    yield "</head>"
-
-
-def _formula_scripts(html: Path, index: "BeautifulSoup") -> Iterator[str]:
-    """MathJax in the form that draws its letters itself and needs no font files, with the book's settings."""
-    settings = next((s.get_text() for s in index.find_all("script") if "window.MathJax" in s.get_text()), "")
-    yield f"<script>{settings or 'window.MathJax = {}'};\n{_FORMULA_SETTINGS}</script>"
-    script = (html / "_static" / "mathjax" / "tex-svg.js").read_text(encoding="utf-8")
-    yield "<script>" + script.replace("</script", "<\\/script") + "</script>"
-
-
-# The menu and the spoken formulas would load further files; the formulas' MathML, which screen readers read, stays.
-_FORMULA_SETTINGS = """
-MathJax.options = Object.assign({enableMenu: false, enableExplorer: false, enableEnrichment: false}, MathJax.options);
-MathJax.options.menuOptions = {settings: {assistiveMml: true}};
-MathJax.svg = {fontCache: 'local'};
-"""
-
-
-def _enclosed_style(sheet: str, folder: Path) -> str:
-    """A style sheet with its fonts and pictures inside; where a font comes in two forms, the smaller one."""
-
-    def enclosed(match: re.Match[str]) -> str:
-        address = match["address"]
-        if address.startswith(("data:", "#")):
-            return match[0]
-        path = folder / unquote(urlsplit(address).path)
-        kept = f'url("{_data_address(path)}")' if path.is_file() else "none"
-        return kept + (match["format"] or "")
-
-    sheet = re.sub(r"/\*# sourceMappingURL=[^*]*\*/", "", _TRUETYPE.sub("", sheet))
-    sheet = re.sub(r"""@import\s+(?:url\()?['"]?[^;]*;""", "", sheet)
-    return _URL.sub(enclosed, sheet)
-
-
-def _own_scripts(html: Path, chapters: Mapping[Path, "BeautifulSoup"]) -> Iterator[str]:
-    """The book's own scripts, each once; those of the theme move side bars that are not here."""
-    addresses: dict[Path, None] = {}
-    for page, soup in chapters.items():
-        for script in soup.select("script[src]"):
-            address = urlsplit(str(script["src"]))
-            if not address.scheme and not _THEME_SCRIPTS.search(address.path):
-                addresses[(page.parent / unquote(address.path)).resolve()] = None
-    for path in addresses:
-        yield "<script>" + path.read_text(encoding="utf-8").replace("</script", "<\\/script") + "</script>"
-
-
 def _title_page(title: str, facts: Mapping[str, str], index: "Tag") -> str:
     told = "".join(f"<dt>{escapes.escape(k)}</dt><dd>{escapes.escape(v)}</dd>" for k, v in facts.items())
     banner = index.select_one(".data-banner")
@@ -338,11 +271,6 @@ def _words(tag: "Tag") -> str:
     return " ".join(tag.get_text().split())
 
 
-def _data_address(path: Path) -> str:
-    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
-
-
 def _with_pictures(
     template: str, pictures: Mapping[Path, str], left_out: Mapping[str, None], most_bytes: int
 ) -> tuple[bytes, int | None]:
@@ -362,9 +290,7 @@ def _with_pictures(
 
 def _about(left_out: int, width: int | None) -> str:
     """What the title page says of the file itself."""
-    text = (
-        "All pages of the report in one file; it needs no network. Code is folded; open it where you want to read it."
-    )
+    text = "All pages of the report in one file; it needs no network. Code that shows results is folded behind buttons."
     if left_out:
         text += f" Of the downloads, {left_out} (drawings in vector form, large tables) are only in the book's folder."
     if width is not None:
