@@ -13,10 +13,15 @@ from ssrobust_lib.statistics.comparisons import ALL_CORRUPTIONS
 
 TASK_WORDS = {"pneumonia": "Pneumonia in chest X-rays", "organs": "Organs in CT"}
 INTERVALS = (
-    ("method_ci_low", "method_ci_high", "patients and seeds random"),
-    ("ci_low", "ci_high", "these networks on other patients; another seed may differ"),
+    ("method_ci_low", "method_ci_high", "the method"),
+    ("ci_low", "ci_high", "these networks"),
 )
-"""Pairs of columns in the order of preference, and what varies in the interval."""
+"""Pairs of columns in the order of preference, and what their interval is about."""
+
+_ABOUT = {
+    "the method": ("patients and seeds random", "the method holds up"),
+    "these networks": ("these networks on other patients", "these networks hold up"),
+}
 
 
 def answer_text(comparisons: pd.DataFrame, metrics: Mapping[str, str], arm: str, names: Mapping[str, str]) -> str:
@@ -34,7 +39,8 @@ def answer_text(comparisons: pd.DataFrame, metrics: Mapping[str, str], arm: str,
     for task, metric in metrics.items():
         rows = home[(home["task"] == task) & (home["metric"] == metric)]
         if len(rows):
-            found = {row["condition"]: row for row in rows[rows["severity"].isna()].to_dict("records")}
+            whole = rows[rows["scope"].isin(["clean", ALL_CORRUPTIONS])]
+            found = {row["scope"]: row for row in whole.to_dict("records")}
             where = f"**{TASK_WORDS.get(task, task)}** ({names.get(rows['set'].iloc[0], rows['set'].iloc[0])})"
             lines.append(f"- {where}: {_sentence(found, metric, arm)}")
     return "\n".join(lines) + "\n" if lines else "This run has no comparison to answer with.\n"
@@ -46,18 +52,15 @@ def _sentence(found: Mapping[str, Mapping], metric: str, arm: str) -> str:
     if corrupted is None or pd.isna(corrupted["difference"]):
         why = f" ({corrupted['note']})" if corrupted is not None and corrupted["note"] else ""
         return f"performance under corruption was not compared{why}."
-    low, high, varies = _interval(corrupted)
+    low, high, about = _interval(corrupted)
     if pd.isna(low):
-        verdict, within = "one cannot tell whether that is more than chance", "no interval"
+        within, verdict = "no interval", "nothing says whether that is more than chance"
     else:
+        varies, subject = _ABOUT[about]
         within = f"95 % interval {interval_text(low, high)}, {varies}"
-        verdict = (
-            "it holds up **better**"
-            if low > 0
-            else "it holds up **worse**"
-            if high < 0
-            else "chance alone can explain that"
-        )
+        verdict = "chance alone can explain that" if low <= 0 <= high else f"{subject} **{_side(low)}**"
+        if about == "these networks":
+            verdict += ", and too few seeds to speak of the method"
     beside = ""
     if clean is not None and pd.notna(clean["difference"]):
         beside = f"; on clean images by {signed(clean['difference'])} {interval_text(*_interval(clean)[:2])}".rstrip()
@@ -67,8 +70,12 @@ def _sentence(found: Mapping[str, Mapping], metric: str, arm: str) -> str:
     )
 
 
+def _side(low: float) -> str:
+    return "better" if low > 0 else "worse"
+
+
 def _interval(row: Mapping) -> tuple[float, float, str]:
-    """The first interval of a row that is there, and what varies in it."""
+    """The first interval of a row that is there, and what it is about."""
     for low, high, varies in INTERVALS:
         if low in row and pd.notna(row[low]):
             return row[low], row[high], varies

@@ -229,13 +229,14 @@ def _terms(study: "Study") -> str:
                 "images": "phantoms, made by this software" if phantoms else "real",
                 "version": manifest.version,
                 "licence": about_software()["license"] if phantoms else manifest.licence,
+                "citation": "this software" if phantoms else manifest.citation,
                 "terms": "those of this software" if phantoms else manifest.terms,
                 "published": published,
             }
         )
     note = (
-        "Phantoms lie in the layout of the set that is named, and hold nothing of its images. Whose work to cite: the "
-        "page How to cite."
+        "Phantoms lie in the layout of the set that is named, and hold nothing of its images. Citations: keys of the "
+        "page How to cite, which has them in full."
     )
     headings = {"set": "data set", "published": "as published"}
     table = fig.html_table(

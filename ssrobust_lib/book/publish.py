@@ -94,8 +94,7 @@ def summary_figures(study: "Study") -> dict[str, str]:
         words: dict[str, Any] = {"metric": fig.metric_title(metric), "dataset": dataset, "title": title}
         unreached = examples.unreached_floors(study, task) if there else []
         figure = fig.corruption_bars(rows, tested, majority=majority, unreached=unreached, **words)
-        mark = str(examples.pretext_mark(study, task).data) if there else ""
-        texts[f"{name}.md"] = f"```{{raw}} html\n{figure.html()}\n```\n\n{mark}".strip() + "\n"
+        texts[f"{name}.md"] = f"```{{raw}} html\n{figure.html()}\n```\n"
     return texts
 
 
