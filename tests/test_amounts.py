@@ -170,6 +170,9 @@ def test_arms_against_normal_training_stand_in_one_figure_and_are_read():
     said = str(reading_effects(swapped).data)
     assert said.count("better: Self-supervised (jigsaw); worse: Self-supervised (jigsaw, same data)") == 2
     assert "no arm differs from normal training" in str(reading_effects(swapped.assign(p=0.5)).data)
+    untested = swapped.assign(p=np.nan)
+    assert str(reading_effects(untested).data).count("**not tested**") == 2
+    assert str(reading_gains(gains(p=0.5).assign(p=np.nan)).data).count("**not tested**") == 2
 
 
 @settings(max_examples=30, deadline=None)

@@ -62,8 +62,11 @@ def reading_gains(comparisons: pd.DataFrame) -> Markdown:
             left = part[(part["p"] < ALPHA) & (part["difference"] > 0)]
             lost = part[(part["p"] < ALPHA) & (part["difference"] < 0)]
             told = [f"{_against(row)} {_size(row)}" for row in part.to_dict("records")]
-            verdict = f"a gain is left beside {_names(left)}" if len(left) else "no gain is left beside any of them"
-            verdict += f"; it does worse than {_names(lost)}" if len(lost) else ""
+            if part["p"].isna().all():
+                verdict = "not tested"
+            else:
+                verdict = f"a gain is left beside {_names(left)}" if len(left) else "no gain is left beside any of them"
+                verdict += f"; it does worse than {_names(lost)}" if len(lost) else ""
             place = f"*{task}*, another centre" if role == "external" else f"*{task}*"
             score = f"{metric_title(str(metric), str(role))}, {where[0].lower() + where[1:]}"
             lines.append(f"- {place}, {score}: **{verdict}** ({'; '.join(told)}).")
@@ -87,10 +90,11 @@ def reading_effects(comparisons: pd.DataFrame) -> Markdown:
         said = [
             f"{words} {_names(part, 'arm')}" for words, part in (("better:", better), ("worse:", worse)) if len(part)
         ]
+        nothing = "not tested" if rows["p"].isna().all() else "no arm differs from normal training"
         where = CONDITIONS[str(scope)]
         place = f"*{task}*, another centre" if role == "external" else f"*{task}*"
         score = f"{metric_title(str(metric), str(role))}, {where[0].lower() + where[1:]}"
-        lines.append(f"- {place}, {score}: **{'; '.join(said) or 'no arm differs from normal training'}**.")
+        lines.append(f"- {place}, {score}: **{'; '.join(said) or nothing}**.")
     rule = f"An arm counts as different where its Holm-corrected p is below {ALPHA:g}."
     return Markdown("\n".join([*lines, "", rule]) if lines else "This run has no control arm.")
 

@@ -69,7 +69,7 @@ def arm_differences(comparisons: pd.DataFrame, *, dataset: str, title: str) -> S
 def _panel(axes: Axes, rows: pd.DataFrame, others: list[str], styles: dict[str, ArmStyle]) -> None:
     axes.axvline(0, color=INK, linewidth=1.1, zorder=0)
     axes.set_ylim(len(others) - 0.5, -0.5)
-    axes.locator_params(axis="x", nbins=5)
+    axes.locator_params(axis="x", nbins=4)
     axes.xaxis.grid(True)
     ends = [*rows["low"], *rows["high"], *rows["difference"], 0.0]
     if np.isfinite(ends).any():
