@@ -26,7 +26,7 @@ MARGINS = {"accuracy": 0.03, "auroc": 0.03, "dice": 0.02, "missed": 0.05}
 def row(low, high, p, *, difference=None, seeds=(np.nan, np.nan), **more):
     middle = (low + high) / 2 if difference is None else difference
     base = {"difference": middle, "ci_low": low, "ci_high": high, "p_holm": p, "mean_arm": 0.5, "mean_reference": 0.5}
-    return base | {"ci_low_seeds": seeds[0], "ci_high_seeds": seeds[1]} | more
+    return base | {"method_ci_low": seeds[0], "method_ci_high": seeds[1]} | more
 
 
 def part(rule="higher", **more):
@@ -177,7 +177,7 @@ def test_conjunction(comparisons):
 def test_notes_say_where_p_and_intervals_disagree(comparisons):
     rows = comparisons[comparisons["comparison"] == "organs/visceral/dice/clean/jigsaw"].copy()
     rows[["difference", "p_holm", "ci_low", "ci_high"]] = [0.004, 0.01, 0.001, 0.008]
-    rows[["ci_low_seeds", "ci_high_seeds"]] = [-0.01, 0.02]
+    rows[["method_ci_low", "method_ci_high"]] = [-0.01, 0.02]
     claim = next(c for c in paper_claims() if c.id == "clean-dice")
     line = claim_table(rows, [claim], MARGINS).iloc[0]
     assert line["verdict"] == "holds"

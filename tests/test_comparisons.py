@@ -9,7 +9,7 @@ from ssrobust_lib.evaluation.unit_scores import classification_scores, home_sets
 from ssrobust_lib.registry import UnknownNameError
 from ssrobust_lib.statistics.comparisons import COLUMNS, compare_all
 from ssrobust_lib.statistics.families import DEFAULT_FAMILIES, correct_families, matches
-from ssrobust_lib.statistics.paired_tests import holm
+from ssrobust_lib.statistics.multiplicity import benjamini_hochberg, holm
 from ssrobust_lib.statistics.paper import paper_results
 from ssrobust_lib.statistics.result_tables import per_structure, seed_scores, seed_spread, table1, table2, table4
 
@@ -51,7 +51,7 @@ def test_accuracy_is_averaged_over_images_seeds_and_severities(predictions, tabl
     assert row["mean_arm"] == pytest.approx(expected["jigsaw"]) and row["n"] == 60 and row["n_seeds"] == 2
     assert row["difference"] == pytest.approx(expected["jigsaw"] - expected["scratch"])
     assert row["ci_low"] < row["difference"] < row["ci_high"]
-    assert row["ci_high_seeds"] - row["ci_low_seeds"] > 0 and row["unit"] == "patient"
+    assert row["method_ci_low"] < row["difference"] < row["method_ci_high"] and row["unit"] == "patient"
 
 
 def test_patients_weigh_the_same_however_many_images_they_have():
@@ -139,8 +139,11 @@ def test_families_are_as_declared(table):
     assert sizes["clean"] == 3 and sizes["corruption"] == 14
     assert sizes["A/A: clean"] == 3 and sizes["A/A: corruption"] == 14
     assert set(table["family"].str.removeprefix("A/A: ")) <= set(DEFAULT_FAMILIES)
+    assert all(sizes[f"severity {k}"] == 14 for k in range(1, 6))
     for _, rows in table.groupby("family"):
-        np.testing.assert_allclose(rows["p_holm"], holm(rows["p"]))
+        for p in ("p", "method_p"):
+            np.testing.assert_allclose(rows[f"{p}_holm"], holm(rows[p]))
+            np.testing.assert_allclose(rows[f"{p}_bh"], benjamini_hochberg(rows[p]))
 
 
 def test_undeclared_rows_stay_uncorrected(table):
@@ -158,6 +161,8 @@ def test_swapping_the_arms_flips_the_signs():
     np.testing.assert_allclose(back["difference"], -there["difference"])
     np.testing.assert_allclose(back["ci_low"], -there["ci_high"], atol=1e-12)
     np.testing.assert_allclose(back["p"], there["p"])
+    np.testing.assert_allclose(back["method_p"], there["method_p"])
+    np.testing.assert_allclose(back["method_ci_low"], -there["method_ci_high"], atol=1e-12)
 
 
 def test_identical_arms_give_no_p_and_no_difference():
@@ -165,6 +170,7 @@ def test_identical_arms_give_no_p_and_no_difference():
     rows = compare_all([twin, twin.assign(init="jigsaw")], arms=["jigsaw"], seed=1, n_bootstrap=50)
     assert (rows["difference"] == 0).all() and rows["p"].isna().all() and (rows["ci_high"] == 0).all()
     assert rows["note"].str.contains("differences are zero").all()
+    assert rows["method_p"].isna().all() and rows["method_note"].str.contains("no variance").all()
 
 
 def test_input_order_and_pieces_do_not_matter(predictions, table):

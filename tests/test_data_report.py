@@ -104,8 +104,10 @@ def test_a_comparison_in_a_sentence_has_n_interval_unit_test_and_both_p():
     row = {"task": "organs", "set": "kits19", "role": "external", "metric": "dice", "structure": "", "arm": "jigsaw"}
     row |= {"difference": -0.02, "mean_arm": 0.5, "mean_reference": 0.52, "ci_low": -0.05, "ci_high": 0.01, "n": 14}
     row |= {"n_seeds": 3, "unit": "scan", "test": "Wilcoxon signed-rank, exact", "p": 0.03, "p_holm": 0.06, "note": ""}
+    row |= {"method_ci_low": -0.3, "method_ci_high": 0.2, "method_test": "Obuchowski-Rockette", "method_p": 0.5}
+    row |= {"method_p_holm": 0.7, "method_note": ""}
     said = readings.reading_comparisons(pd.DataFrame([row]), {"kits19": "KiTS19 phantoms"}).data
-    for words in ("KiTS19 phantoms", "difference −0.020", "[−0.050, +0.010] over 14 scans", "3 seeds", "p = 0.030"):
+    for words in ("KiTS19 phantoms", "difference −0.020", "[−0.050, +0.010]", "over 14 scans", "3 seeds", "p = 0.030"):
         assert words in said
     assert "Wilcoxon signed-rank, exact" in said and "Holm-corrected p = 0.060" in said
     untested = pd.DataFrame([row | {"p": np.nan, "note": "all 14 differences are zero"}])
@@ -114,8 +116,10 @@ def test_a_comparison_in_a_sentence_has_n_interval_unit_test_and_both_p():
 
 def test_the_aa_arm_is_read_with_the_claims_it_would_bear_out():
     comparisons = pd.DataFrame({"p": [0.01, 0.2, np.nan], "p_holm": [0.02, 0.4, np.nan]})
+    comparisons = comparisons.assign(method_p=[0.3, 0.04, np.nan], method_p_holm=[0.6, 0.08, np.nan])
     same = pd.DataFrame({"verdict": ["holds", "holds", "undecided"], "expected": ["+", "0", "-"]})
     said = readings.reading_aa(comparisons, same).data
     assert "1 of 2 comparisons have p < 0.05 before correction, 1 after it" in said
+    assert "Tests of the method: 1 of 2 before correction, 0 after it" in said
     assert "Of the claims that one arm is ahead, 1 would *hold*" in said
     assert "no A/A arm" in readings.reading_aa(comparisons[:0], same).data

@@ -73,7 +73,10 @@ def compared():
     columns = ["arm", "scope", "condition", "mean_arm", "mean_reference", "difference", "p", "p_holm", "note"]
     frame = pd.DataFrame(rows, columns=columns).assign(**constants)
     frame["ci_low"], frame["ci_high"] = frame["difference"] - 0.02, frame["difference"] + 0.02
-    return frame.assign(ci_low_seeds=frame["difference"] - 0.3, ci_high_seeds=frame["difference"] + 0.3)
+    frame["method_ci_low"], frame["method_ci_high"] = frame["difference"] - 0.3, frame["difference"] + 0.3
+    method = {"method_test": "Obuchowski-Rockette", "method_statistic": 1.5, "method_df": 2.1, "method_note": ""}
+    method |= {"method_p": frame["p"] * 2, "method_p_holm": frame["p_holm"] / 2, "detectable": 0.04}
+    return frame.assign(**method, equivalence_p=0.2)
 
 
 def test_comparison_table_says_n_interval_unit_and_both_p(compared):
@@ -82,15 +85,15 @@ def test_comparison_table_says_n_interval_unit_and_both_p(compared):
     table = figures.comparison_table(compared, "Tests", dataset=DATASET, paper=paper, marks=marks)
     clean, gaussian, shot = cells(table)
     assert clean[0].startswith("Dice") and "pretext not learned (seed 0)" in clean[0] and "elsewhere" not in table.html
-    assert clean[1:3] == ["0.800", "0.810"] and clean[3].startswith("−0.010")
-    assert "[−0.030, +0.010]" in clean[3] and "with seeds [−0.310, +0.290]" in clean[3]
-    assert clean[4].split("  ") == ["12 scans", "3 seeds"]
-    assert clean[5].startswith("0.5") and "Holm 1" in clean[5] and "smallest attainable p" in clean[5]
+    assert clean[1:4] == ["0.800", "0.810", "−0.010"]
+    assert clean[4].startswith("[−0.310, +0.290]") and "Obuchowski-Rockette" in clean[4] and "0.040 would" in clean[4]
+    assert clean[5].startswith("[−0.030, +0.010]") and "p 0.5" in clean[5] and "Holm 1" in clean[5]
+    assert "smallest attainable p" in clean[5] and clean[6].split("  ") == ["12 scans", "3 seeds"]
     assert gaussian[0].startswith("Dice, Gaussian noise") and gaussian[3] == "not measured"
     assert "&lt;not&gt; predicted" in table.html
     assert shot[-1] == "higher" and clean[-1] == "–"
-    assert shot[0].startswith("Dice, shot noise") and table.html.count(f"color:{style.RED}") == 1
-    assert "scans, seeds averaged first" in table.html
+    assert shot[0].startswith("Dice, shot noise") and table.html.count(f"color:{style.RED}") == 2
+    assert "The method: other patients and other seeds" in table.html and "paired by scans" in table.html
 
 
 def test_comparison_table_of_nothing_and_without_the_paper(compared):
@@ -166,3 +169,33 @@ def test_format_p(p, text):
 def test_format_p_rejects_impossible_values():
     with pytest.raises(ValueError, match="expected a p value"):
         figures.format_p(1.5)
+
+
+def test_effect_sizes_and_further_tests_name_their_question(compared):
+    places = compared.assign(comparison=["noise", "clean", "none"])
+    keys = ["comparison", "estimand", "kind", "name", "unit", "n", "estimate", "low", "high", "statistic", "p", "note"]
+    rows = [
+        ("clean", "these networks", "effect size", "Cohen's d_z", "scan", 12, -0.25, *[np.nan] * 4, ""),
+        (
+            "clean",
+            "the method",
+            "interval",
+            "hierarchical bootstrap",
+            "seed and scan",
+            12,
+            0,
+            -0.1,
+            0.2,
+            np.nan,
+            np.nan,
+            "",
+        ),
+        ("clean", "these networks", "test", "McNemar, exact", "scan", 12, *[np.nan] * 5, "several <images>"),
+    ]
+    further = pd.DataFrame(rows, columns=keys)
+    clean, gaussian, shot = cells(figures.effect_table(places, further, "Effects", dataset=DATASET))
+    assert clean[1:4] == ["–", "−0.25", "–"] and clean[4:] == ["0.2", "0.040"] and shot[2] == gaussian[2] == "–"
+    table = figures.further_table(places, further, "Further", dataset=DATASET)
+    interval, test = cells(table)
+    assert interval[1] == "the method" and interval[3:] == ["3 seeds, 12 scans", "[−0.100, +0.200]", "–"]
+    assert test[1] == "these networks" and "several &lt;images&gt;" in table.html

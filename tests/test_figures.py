@@ -10,6 +10,7 @@ from prediction_tables import CORRUPTIONS
 
 from ssrobust_lib import figures
 from ssrobust_lib.figures import style, tidy
+from ssrobust_lib.registry import UnknownNameError
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,8 @@ def comparisons():
     frame["ci_low"], frame["ci_high"] = frame["difference"] - 0.02, frame["difference"] + 0.02
     frame["note"] = ["", "", "", "", "", "", "no pair differs"]
     constants = {"family": "accuracy under corruption", "metric": "accuracy", "arm": "jigsaw", "reference": "scratch"}
-    return frame.assign(**constants, n=40, n_seeds=3, unit="patient")
+    frame["method_ci_low"], frame["method_ci_high"] = frame["difference"] - 0.3, frame["difference"] + 0.3
+    return frame.assign(**constants, n=40, n_seeds=3, unit="patient", method_p_holm=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +167,7 @@ def test_class_balance_counts():
 
 
 def test_forest_rows_markers_and_notes(comparisons):
-    figure = figures.forest_plot(comparisons, dataset=DATASET, margin=0.02)
+    figure = figures.forest_plot(comparisons, dataset=DATASET, margin=0.02, estimand="networks")
     axes = figure.axes[0]
     markers = {line.get_xdata()[0]: line for line in axes.lines if line.get_marker() == "s"}
     assert sorted(markers) == pytest.approx(sorted(comparisons["difference"].dropna()))
@@ -176,15 +178,16 @@ def test_forest_rows_markers_and_notes(comparisons):
     assert "patient: n = 40" in figure.alt and "within 0.02" in figure.alt
 
 
-def test_forest_takes_the_interval_over_seeds_when_asked(comparisons):
-    wide = comparisons.assign(
-        ci_low_seeds=comparisons["difference"] - 0.3, ci_high_seeds=comparisons["difference"] + 0.3
-    )
-    figure = figures.forest_plot(wide, dataset=DATASET, interval="seeds")
-    spans = [np.ptp(line.get_xdata()) for line in figure.axes[0].lines if line.get_linewidth() == 2.2]
-    assert spans == pytest.approx([0.6] * 6)
-    with pytest.raises(ValueError, match="units, seeds"):
-        figures.forest_plot(wide, dataset=DATASET, interval="patients")
+def test_forest_of_each_estimand_has_its_interval_and_says_so(comparisons):
+    figures_by = {
+        name: figures.forest_plot(comparisons, dataset=DATASET, estimand=name) for name in ("method", "networks")
+    }
+    for name, width, words in (("method", 0.6, "other seeds"), ("networks", 0.04, "the networks as they are")):
+        spans = [np.ptp(line.get_xdata()) for line in figures_by[name].axes[0].lines if line.get_linewidth() == 2.2]
+        assert spans == pytest.approx([width] * 6) and words in figures_by[name].alt
+    assert "p = 0.20" in texts(figures_by["networks"]) and "p = 0.20" not in texts(figures_by["method"])
+    with pytest.raises(UnknownNameError, match="method, networks"):
+        figures.forest_plot(comparisons, dataset=DATASET, estimand="patients")
 
 
 def test_arms_differ_without_colour():

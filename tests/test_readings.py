@@ -18,7 +18,9 @@ def comparison(**changed):
         "task": "pneumonia", "set": "rsna", "role": "home", "metric": "accuracy", "structure": "",
         "condition": "clean", "arm": "jigsaw", "n": 60, "n_seeds": 3, "unit": "patient", "mean_arm": 0.812,
         "mean_reference": 0.777, "difference": 0.035, "ci_low": -0.011, "ci_high": 0.081,
-        "test": "Wilcoxon signed-rank", "p": 0.0123, "p_holm": 0.0246, "note": "",
+        "test": "Wilcoxon signed-rank", "p": 0.0123, "p_holm": 0.0246, "note": "", "method_ci_low": -0.211,
+        "method_ci_high": 0.281, "method_test": "Obuchowski-Rockette", "method_p": 0.31, "method_p_holm": 0.62,
+        "method_note": "",
     }  # fmt: skip
     return row | changed
 
@@ -57,6 +59,9 @@ def test_comparison_says_means_difference_interval_n_unit_and_p():
     text = readings.reading_comparisons(table(comparison()), NAMES).data
     holds(text, "0.812", "0.777", "0.035", "0.011", "0.081", "60 patients", "3 seeds", "95 % interval")
     holds(text, "p = 0.012", "p = 0.025", "Wilcoxon signed-rank", "phantoms", "Self-supervised", "normal training")
+    method, networks = text.split("The method:")[1].split("These networks:")
+    holds(method, "0.211", "0.281", "p = 0.31", "p = 0.62", "Obuchowski-Rockette")
+    holds(networks, "0.011", "0.081", "p = 0.012")
 
 
 def test_one_of_a_kind_is_singular_and_a_structure_is_spelled_out():
@@ -66,10 +71,11 @@ def test_one_of_a_kind_is_singular_and_a_structure_is_spelled_out():
 
 def test_what_was_not_measured_or_not_tested_says_why():
     unmeasured = comparison(difference=np.nan, note="no positive image")
-    untested = comparison(p=np.nan, p_holm=np.nan, note="fewer than 6 units")
+    untested = comparison(p=np.nan, p_holm=np.nan, note="fewer than 6 units", method_p=np.nan, method_note="1 seed")
     first, second = readings.reading_comparisons(table(unmeasured, untested), NAMES).data.splitlines()
     holds(first, "not measured", "no positive image")
     holds(second, "0.812", "fewer than 6 units")
+    holds(second, "no test: 1 seed")
     assert "p =" not in second
     assert "nan" not in f"{first} {second}"
 
@@ -106,13 +112,14 @@ def test_transfer_counts_tensors_and_numbers_of_one_seed():
 
 def test_corruptions_name_where_the_arm_is_ahead_and_what_the_paper_says():
     rows = [
-        comparison(condition="contrast", difference=0.1, p=0.0001, p_holm=0.0003),
+        comparison(condition="contrast", difference=0.1, p=0.0001, p_holm=0.0003, method_p_holm=0.04),
         comparison(condition="brightness", difference=-0.1, p=0.0002, p_holm=0.2),
-        comparison(condition="gaussian_noise", difference=np.nan, p=np.nan, p_holm=np.nan),
+        comparison(condition="gaussian_noise", difference=np.nan, p=np.nan, p_holm=np.nan, method_p_holm=np.nan),
     ]
     printed = paper_results()
     text = readings.reading_corruptions(table(*rows), printed, NAMES).data
     holds(text, "1 of 3 corruptions (contrast)", "p < 0.001 in contrast and brightness", "correction in contrast")
+    holds(text, "The method differs (p < 0.05 after Holm's correction) in contrast")
     theirs = printed[(printed["source"] == "Figure 3") & (printed["direction"] == "+")]
     holds(text, f"{len(theirs)} of 7")
     nowhere = comparison(condition="contrast", difference=-0.1, p=0.5, p_holm=0.5)
@@ -165,6 +172,7 @@ def test_aa_counts_false_alarms_before_and_after_correction():
     claims = pd.DataFrame({"verdict": ["holds", "holds", "undecided"], "expected": ["+", "=", "+"]})
     text = readings.reading_aa(table(*rows), claims).data
     holds(text, "2 of 2 comparisons", "1 after", "p = 0.010", "1 would *hold*")
+    holds(text.split("Tests of the method:")[1], "0 of 3 before", "0 after")
     assert "no A/A arm" in readings.reading_aa(table(rows[-1]), claims).data
 
 

@@ -1,4 +1,4 @@
-"""Paired tests, intervals and Holm against published examples, hand computation and SciPy."""
+"""Paired tests of these networks against published examples, hand computation, SciPy and statsmodels."""
 
 import numpy as np
 import pytest
@@ -6,14 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssrobust_lib.statistics.auroc import auroc, delong, patient_pseudo_values, placements
+from ssrobust_lib.statistics.effect_sizes import cohens_dz, common_language, rank_biserial
 from ssrobust_lib.statistics.paired_tests import (
-    bca_interval,
-    hierarchical_bootstrap,
-    holm,
-    mean_difference,
-    paired_bootstrap,
+    mcnemar,
+    paired_t,
     rank_sum,
-    resample_counts,
     signed_rank,
     smallest_signed_rank_p,
 )
@@ -51,9 +48,18 @@ def test_rounding_errors_make_neither_ties_nor_differences():
 def test_above_fifty_units_the_normal_approximation():
     from scipy.stats import wilcoxon
 
-    differences = np.random.default_rng(3).normal(0.1, 1, 80)
-    result = signed_rank(differences)
-    assert result.p == pytest.approx(wilcoxon(differences, method="asymptotic").pvalue) and "normal" in result.test
+    smooth = np.random.default_rng(3).normal(0.1, 1, 80)
+    for differences in (smooth, np.round(4 * smooth), np.r_[smooth, -smooth]):
+        result = signed_rank(differences)
+        assert result.p == pytest.approx(wilcoxon(differences, method="asymptotic").pvalue) and "normal" in result.test
+
+
+def test_up_to_fifty_units_the_exact_distribution():
+    from scipy.stats import wilcoxon
+
+    for n in (5, 12, 49):
+        differences = np.random.default_rng(n).normal(0.2, 1, n)
+        assert signed_rank(differences).p == pytest.approx(wilcoxon(differences, method="exact").pvalue)
 
 
 @pytest.mark.parametrize(
@@ -101,97 +107,6 @@ def test_rank_sum_by_hand():
     assert result.statistic == 0 and result.p == pytest.approx(0.1)
     assert rank_sum([1.0], [2.0, 3.0]).p is None
     assert rank_sum([1.0, 1.0], [1.0, 1.0]).note == "all values are equal"
-
-
-def test_holm_by_hand():
-    # sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1 = 0.02, 0.03, 0.06, 0.04 -> made monotone: 0.06 for the last
-    np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
-@settings(max_examples=20, deadline=None)
-def test_holm_agrees_with_statsmodels(p_values):
-    from statsmodels.stats.multitest import multipletests
-
-    np.testing.assert_allclose(holm(p_values), multipletests(p_values, method="holm")[1])
-
-
-def test_holm_leaves_out_what_was_not_tested():
-    corrected = holm([0.02, np.nan, 0.03])
-    np.testing.assert_allclose(corrected[[0, 2]], [0.04, 0.04])
-    assert np.isnan(corrected[1]) and holm([np.nan]).shape == (1,)
-    with pytest.raises(ValueError, match=r"\[0, 1\]"):
-        holm([1.2])
-
-
-def test_mean_difference():
-    assert mean_difference([0.5, 1.0], [0.25, 0.5]) == 0.375
-    with pytest.raises(ValueError, match="equally long"):
-        mean_difference([1.0], [1.0, 2.0])
-
-
-def test_resample_counts_keep_strata():
-    strata = np.array([0, 1, 0, 1, 1])
-    counts = resample_counts(5, 200, np.random.default_rng(0), strata)
-    assert (counts[:, strata == 0].sum(axis=1) == 2).all() and (counts[:, strata == 1].sum(axis=1) == 3).all()
-    assert counts.mean(axis=0) == pytest.approx(np.ones(5), abs=0.2)
-
-
-@pytest.mark.parametrize("method", ["percentile", "bca"])
-def test_bootstrap_agrees_with_scipy(method):
-    from scipy.stats import bootstrap
-
-    differences = np.random.default_rng(5).exponential(size=60) - 0.8
-    ours = paired_bootstrap(differences, generator=np.random.default_rng(1), n_resamples=20_000, method=method)
-    theirs = bootstrap(
-        (differences,), np.mean, n_resamples=20_000, method="BCa" if method == "bca" else method,
-        rng=np.random.default_rng(2),
-    ).confidence_interval  # fmt: skip
-    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.01)
-
-
-def test_bootstrap_cover_is_near_nominal():
-    generator, hits = np.random.default_rng(7), 0
-    for _ in range(200):
-        interval = paired_bootstrap(generator.normal(0.3, 1, 50), generator=generator, n_resamples=500)
-        hits += interval.low <= 0.3 <= interval.high
-    assert 0.88 <= hits / 200 <= 0.99
-
-
-def test_bootstrap_is_the_same_for_the_same_generator():
-    first, second, third = (
-        paired_bootstrap(DARWIN, generator=np.random.default_rng(seed), n_resamples=300) for seed in (4, 4, 5)
-    )
-    assert first == second and first != third
-
-
-def test_bootstrap_without_an_interval():
-    generator = np.random.default_rng(0)
-    assert paired_bootstrap([0.3], generator=generator).low is None
-    assert paired_bootstrap([0.3] * 4, generator=generator, method="bca", n_resamples=50).low is None
-    assert bca_interval(np.array([2.0, 3.0]), np.array([0.0, 1.0])) is None
-    with pytest.raises(ValueError, match="'percentile' or 'bca'"):
-        paired_bootstrap([0.1, 0.2], generator=generator, method="t")
-    with pytest.raises(ValueError, match="level"):
-        paired_bootstrap([0.1, 0.2], generator=generator, level=95)
-
-
-def test_hierarchical_bootstrap_holds_the_spread_over_seeds():
-    generator = np.random.default_rng(2)
-    seed_effects = np.array([-0.2, 0.0, 0.1, 0.3])
-    differences = seed_effects[:, None] + generator.normal(0, 0.05, (4, 80))
-    units = paired_bootstrap(differences.mean(axis=0), generator=generator)
-    both = hierarchical_bootstrap(differences, generator=generator)
-    assert both.high - both.low > 10 * (units.high - units.low)
-    assert both.high - both.low == pytest.approx(4 * seed_effects.std() / 2, rel=0.25)  # 4 standard errors
-    assert hierarchical_bootstrap(differences[:1], generator=generator).low is None
-
-
-def test_without_spread_over_seeds_both_bootstraps_agree():
-    same = np.tile(np.asarray(DARWIN, float), (3, 1))
-    units = paired_bootstrap(same[0], generator=np.random.default_rng(1))
-    both = hierarchical_bootstrap(same, generator=np.random.default_rng(1))
-    assert (both.low, both.high) == pytest.approx((units.low, units.high))
 
 
 def test_placements_by_hand():
@@ -244,14 +159,58 @@ def test_delong_keeps_its_level_where_signed_ranks_over_placements_do_not():
     assert rejected[1] / 200 > 0.20
 
 
-def test_linearised_interval_of_the_auroc_agrees_with_recomputing_it():
-    generator = np.random.default_rng(4)
-    labels = (np.arange(60) < 20).astype(int)
-    scores = labels * [[0.7], [1.3]] + generator.normal(size=(2, 60))
-    pseudo = np.array([patient_pseudo_values(s, labels, np.arange(60), 60) for s in scores])
-    linear = paired_bootstrap(pseudo[1] - pseudo[0], generator=generator, strata=labels)
-    exact = []
-    for _ in range(1000):
-        drawn = np.concatenate([generator.choice(np.flatnonzero(labels == c), (labels == c).sum()) for c in (0, 1)])
-        exact.append(auroc(scores[1][drawn], labels[drawn]) - auroc(scores[0][drawn], labels[drawn]))
-    assert (linear.low, linear.high) == pytest.approx(tuple(np.quantile(exact, [0.025, 0.975])), abs=0.03)
+def test_paired_t_is_scipys():
+    from scipy.stats import ttest_1samp
+
+    result = paired_t(DARWIN)
+    assert (result.statistic, result.p) == pytest.approx((2.148, 0.0497), abs=1e-3)  # Fisher 1935, The Design, sec. 17
+    assert result.p == pytest.approx(ttest_1samp(DARWIN, 0).pvalue)
+    assert paired_t([1.0]).p is None and "equal" in paired_t([0.5, 0.5, 0.5]).note
+
+
+def test_mcnemar_by_hand_and_by_statsmodels():
+    from statsmodels.stats.contingency_tables import mcnemar as reference
+
+    # 9 pairs only the arm has right and 2 only the reference: 2 (1 + 11 + 55) / 2^11, as exact2x2's vignette prints it
+    arm = np.repeat([True, True, False, False], [21, 9, 2, 12])
+    other = np.repeat([True, False, True, False], [21, 9, 2, 12])
+    result = mcnemar(arm, other)
+    assert result.p == pytest.approx(134 / 2048) and result.statistic == 2 and result.n == 44
+    assert result.p == pytest.approx(reference([[21, 9], [2, 12]], exact=True).pvalue)
+    assert mcnemar(other, arm).p == result.p and mcnemar(arm, arm).p is None
+    with pytest.raises(ValueError, match="true and false"):
+        mcnemar(arm.astype(float), other)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 40), st.integers(0, 40))
+def test_mcnemar_agrees_with_statsmodels(only_arm, only_reference):
+    from statsmodels.stats.contingency_tables import mcnemar as reference
+
+    arm, other = (np.repeat([a, not a], [only_arm, only_reference]) for a in (True, False))
+    if only_arm + only_reference == 0:
+        assert "same units" in mcnemar(arm, other).note
+    else:
+        expected = reference([[0, only_arm], [only_reference, 0]], exact=True).pvalue
+        assert mcnemar(arm, other).p == pytest.approx(expected)
+
+
+def test_effect_sizes_by_hand():
+    # ranks 1, 2, 3 of which the first is negative: (5 - 1) / 6; two of three ahead
+    differences = [-0.1, 0.2, 0.3]
+    assert rank_biserial(differences) == pytest.approx(4 / 6)
+    assert common_language(differences) == pytest.approx(2 / 3) and common_language([0.0, 1.0]) == 0.75
+    assert cohens_dz(DARWIN) == pytest.approx(paired_t(DARWIN).statistic / 15**0.5)
+    assert rank_biserial([0.0, 0.0]) is None and cohens_dz([0.3, 0.3]) is None and common_language([]) is None
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(-9, 9), min_size=1, max_size=30))
+def test_effect_sizes_turn_with_the_arms(values):
+    differences = np.array(values) / 7
+    assert common_language(-differences) == pytest.approx(1 - common_language(differences))
+    for measure in (rank_biserial, cohens_dz):
+        there, back = measure(differences), measure(-differences)
+        assert there is back is None or back == pytest.approx(-there)
+    size = rank_biserial(differences)
+    assert size is None or -1 <= size <= 1

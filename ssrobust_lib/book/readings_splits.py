@@ -148,10 +148,10 @@ def _verdict(effects: pd.DataFrame) -> str:
     of_all = counted(len(tested), "difference")
     if agreed.empty:
         return (
-            f"**None of {of_all} is both significant after Holm's correction and of one sign in "
+            f"**None of {of_all} is both significant after Holm's correction (these networks) and of one sign in "
             "every seed:** on so few images these leaks are not told from the chance of training."
         )
     return (
         f"**{len(agreed)} of {of_all} {_are(len(agreed))} significant after Holm's correction "
-        "and of one sign in every seed.** The others are not told from the chance of training."
+        "(these networks) and of one sign in every seed.** The others are not told from the chance of training."
     )

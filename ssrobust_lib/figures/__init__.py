@@ -13,6 +13,7 @@ from .comparisons import forest_plot
 from .corrupted_images import corruption_examples, severity_strip
 from .curves import pretext_accuracy, training_curves
 from .explored import explored_slices, explored_xrays
+from .further_tables import effect_table, further_table
 from .images import ct_sheet, overlay, window_hu, xray_sheet
 from .leaks import leak_bars, leak_table
 from .method import method_figure
@@ -77,10 +78,12 @@ __all__ = [
     "counted",
     "ct_sheet",
     "drop_table",
+    "effect_table",
     "explored_slices",
     "explored_xrays",
     "forest_plot",
     "format_p",
+    "further_table",
     "html_table",
     "in_words",
     "interval_text",

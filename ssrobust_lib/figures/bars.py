@@ -122,7 +122,7 @@ def corruption_bars(
     p_note = None
     if p_values:
         words = "Holm-corrected" if p_column == "p_holm" else "uncorrected"
-        p_note = f"p ({words}): {paper_label(arm)} against {paper_label(reference)}; red: p < 0.001."
+        p_note = f"p ({words}, these networks): {paper_label(arm)} against {paper_label(reference)}; red: p < 0.001."
     floor_note = "*: the floor was not reached, severity 5 is the end of the range." if any(stars.values()) else None
     notes = [_interval_note(scores), p_note, floor_note, _level_note(scores), missing_runs(scores, arms)]
     return finish(figure, title, dataset, notes)

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.transforms import blended_transform_factory
 
+from ssrobust_lib.registry import unknown_name
+
 from .canvas import StudyFigure, message_figure, styled
 from .sheets import Sheet
 from .style import (
@@ -34,7 +36,13 @@ _FAMILY_WORDS = {
     "overall": "Mean over all corruptions",
     "generalization": "Clean images of another centre",
 }
-_INTERVALS = {"units": ("ci_low", "ci_high"), "seeds": ("ci_low_seeds", "ci_high_seeds")}
+_METHOD_WORDS = "The method: other patients or scans and other seeds."
+_NETWORKS_WORDS = "These networks: other patients or scans, the networks as they are."
+#: Estimand -> its interval, its corrected p and the words of the caption.
+_ESTIMANDS = {
+    "method": ("method_ci_low", "method_ci_high", "method_p_holm", _METHOD_WORDS),
+    "networks": ("ci_low", "ci_high", "p_holm", _NETWORKS_WORDS),
+}
 
 
 @styled
@@ -44,31 +52,32 @@ def forest_plot(
     dataset: str,
     margin: float | None = None,
     title: str = "Differences between the arms",
-    p_column: str = "p_holm",
-    interval: str = "units",
+    estimand: str = "method",
 ) -> StudyFigure:
     """Difference (arm minus reference) with its interval and p value, one row per comparison, grouped by family.
 
     Parameters
     ----------
-    comparisons : family, metric, condition, arm, reference, n, n_seeds, unit, difference, ci_low, ci_high, note and
-        `p_column`. A row whose difference is empty stays in its place and prints its note.
+    comparisons : family, metric, condition, arm, reference, n, n_seeds, unit, difference, note, and interval and
+        corrected p of the estimand. A row whose difference is empty stays in its place and prints its note.
     margin : differences within +- margin count as none; drawn as a band.
-    interval : 'units' (`ci_low`, `ci_high`: other patients) or 'seeds' (`ci_low_seeds`, `ci_high_seeds`: other patients
-        and other seeds).
+    estimand : 'method' (`method_ci_low`, ...: other patients and other seeds) or 'networks' (`ci_low`, ...: other
+        patients, the networks as they are).
 
     Raises
     ------
     ValueError
-        For missing columns or an unknown interval.
+        For missing columns.
+    UnknownNameError
+        For an unknown estimand.
 
     Notes
     -----
     A full marker stands for an interval that leaves out zero, a hollow one for an interval that holds it.
     """
-    if interval not in _INTERVALS:
-        raise ValueError(f"interval: expected one of {', '.join(_INTERVALS)}, got {interval!r}")
-    low, high = _INTERVALS[interval]
+    if estimand not in _ESTIMANDS:
+        raise unknown_name("estimand", estimand, list(_ESTIMANDS))
+    low, high, p_column, _ = _ESTIMANDS[estimand]
     require_columns(comparisons, [*_COLUMNS, low, high, p_column], "comparisons")
     comparisons = comparisons.assign(ci_low=comparisons[low], ci_high=comparisons[high])
     if comparisons.empty:
@@ -81,7 +90,7 @@ def forest_plot(
     sheet = Sheet()
     box = (left, 0.05, WIDTH - left - right, 0.28 * len(lines))
     sheet.used = box[1] + box[3] + 0.55
-    figure = sheet.figure(title, dataset, _notes(comparisons, margin, p_column, interval))
+    figure = sheet.figure(title, dataset, _notes(comparisons, margin, estimand))
     axes = sheet.place(box)
     across = blended_transform_factory(figure.transFigure, axes.transData)
     beside = blended_transform_factory(axes.transAxes, axes.transData)
@@ -161,7 +170,7 @@ def _pair(row: pd.Series) -> str:
     return f"{_short(row['arm'])} against {_short(row['reference'])}"
 
 
-def _notes(comparisons: pd.DataFrame, margin: float | None, p_column: str, interval: str) -> list[str | None]:
+def _notes(comparisons: pd.DataFrame, margin: float | None, estimand: str) -> list[str | None]:
     """Sentences of the caption: unit, n, seeds, correction, margin."""
     counted = comparisons.dropna(subset=["n"])
     sizes = [
@@ -174,9 +183,8 @@ def _notes(comparisons: pd.DataFrame, margin: float | None, p_column: str, inter
     return [
         f"Paired by {'; '.join(sizes)}." if sizes else None,
         f"Seeds: {', '.join(map(str, seeds))}." if seeds else None,
-        "Lines: 95 % interval, "
-        + ("other patients or scans" if interval == "units" else "other patients or scans and other seeds")
-        + "; full marker: it leaves out zero.",
-        f"p: {'Holm-corrected within a family' if p_column == 'p_holm' else 'uncorrected'}; red: p < 0.001.",
+        _ESTIMANDS[estimand][-1],
+        "Lines: 95 % interval; full marker: it leaves out zero.",
+        "p: Holm-corrected within a family; red: p < 0.001.",
         f"Grey band: differences within {margin:g} count as none." if margin is not None else None,
     ]

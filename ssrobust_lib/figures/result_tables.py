@@ -19,7 +19,11 @@ from .tidy import require_columns
 #: Tone of each verdict's word.
 VERDICT_TONES = {"holds": "good", "does not hold": "bad", "undecided": "open", "not tested": "open"}
 
-_P_WORDS = "Below p: the same after Holm's correction within its family."
+_P_WORDS = (
+    "The method: other patients and other seeds. These networks: other patients, seeds averaged first.",
+    "Of each the 95 % interval, p, and p after Holm's correction within its family.",
+)
+_TEST_COLUMNS = ("ci_low", "ci_high", "test", "statistic", "p", "p_holm", "note")
 _METRIC_ORDER = ("accuracy", "auroc", "auroc placements", "dice", "missed", "accuracy gap", "dice gap")
 _CONDITIONS = ("gaussian_noise", "shot_noise", "impulse_noise", "gaussian_blur")
 
@@ -149,7 +153,7 @@ def comparison_table(
     note: str | None = None,
     fold: str | None = None,
 ) -> HtmlTable:
-    """Tests in words: what was compared, both means, difference with interval, n, test and p-values.
+    """Tests in words: what was compared, both means, difference, n, and interval, test and p of both estimands.
 
     Parameters
     ----------
@@ -163,47 +167,58 @@ def comparison_table(
     fold : words of a button to hide the table behind.
     """
     wanted = ["task", "set", "role", "metric", "structure", "scope", "condition", "severity", "arm", "n", "n_seeds"]
-    wanted += ["unit", "mean_arm", "mean_reference", "difference", "ci_low", "ci_high", "ci_low_seeds"]
-    wanted += ["ci_high_seeds", "test", "statistic", "p", "p_holm", "note"]
+    wanted += ["unit", "mean_arm", "mean_reference", "difference", "detectable", "equivalence_p"]
+    wanted += [f"{side}{column}" for side in ("", "method_") for column in _TEST_COLUMNS]
     require_columns(comparisons, wanted, "comparisons")
     several_sets, arms = comparisons["set"].nunique() > 1, order_arms(comparisons["arm"])
     rows = []
-    for row in _in_order(comparisons).to_dict("records"):
+    for row in in_order(comparisons).to_dict("records"):
         place = (names or {}).get(row["set"], row["set"]) if several_sets else ""
         mark = (marks or {}).get((row["task"], row["arm"]), "")
         arm = "; ".join(text for text in (paper_label(row["arm"]) if len(arms) > 1 else "", mark) if text)
         missing = pd.isna(row["difference"])
-        wide = interval_text(row["ci_low_seeds"], row["ci_high_seeds"])
-        test = "" if pd.isna(row["statistic"]) else f"{row['test']}, statistic {row['statistic']:.4g}"
-        told = "; ".join(text for text in (test, row["note"]) if text)
-        holm = "" if pd.isna(row["p_holm"]) else f"Holm {row['p_holm']:.2g}"
-        intervals = small(interval_text(row["ci_low"], row["ci_high"])) + small(f"with seeds {wide}" if wide else "")
         entry = {
             "Score": Markup(compared_words(row, main) + small(place) + small(arm)),
             "Arm": "–" if missing else f"{row['mean_arm']:.3f}".replace("-", "−"),
             "Normal": "–" if missing else f"{row['mean_reference']:.3f}".replace("-", "−"),
-            "Difference [95 % interval]": "not measured" if missing else Markup(signed(row["difference"]) + intervals),
+            "Difference": "not measured" if missing else signed(row["difference"]),
+            "The method": _estimand_cell(row, "method_"),
+            "These networks": _estimand_cell(row, ""),
             "n": Markup(counted(int(row["n"]), row["unit"]) + small(counted(int(row["n_seeds"]), "seed"))),
-            "p": Markup(p_text(row["p"]) + small(holm) + (folded(told, "test") if told else "")),
             "Paper": (paper or {}).get((row["task"], row["role"], row["metric"], row["condition"]), "–"),
         }
         if row["structure"] or row["arm"] == AA_ARM:
             entry["Paper"] = "–"
         rows.append(entry)
-    columns = ["Score", "Arm", "Normal", "Difference [95 % interval]", "n", "p", "Paper"]
+    columns = ["Score", "Arm", "Normal", "Difference", "The method", "These networks", "n", "Paper"]
     shown = object_frame(rows, columns)
     if not paper or (shown["Paper"] == "–").all():
         shown = shown.drop(columns="Paper")
     arm_heading = paper_label(arms[0]).replace(" (jigsaw)", "") if len(arms) == 1 else "Arm"
     headings = {"Arm": arm_heading, "Normal": "Normal training"}
     units = " or ".join(f"{unit}s" for unit in dict.fromkeys(comparisons["unit"]))
-    words = [f"Difference: arm minus normal training; pairs are {units}, seeds averaged first.", _P_WORDS]
+    words = [f"Difference: arm minus normal training, paired by {units}.", *_P_WORDS]
     words += ["The paper's values were measured on the paper's own data."] if "Paper" in shown else []
     below = " ".join([*words, *([note] if note else [])])
     return html_table(shown, caption, dataset=dataset, headings=headings, note=below, stacked=True, fold=fold)
 
 
-def _in_order(comparisons: pd.DataFrame) -> pd.DataFrame:
+def _estimand_cell(row: Mapping, side: str) -> Markup:
+    """Interval, p and corrected p of one estimand, its test behind a button; `side` is '' or 'method_'."""
+    p, corrected, test = row[f"{side}p"], row[f"{side}p_holm"], row[f"{side}test"]
+    told = [] if pd.isna(row[f"{side}statistic"]) else [f"{test}, statistic {row[f'{side}statistic']:.4g}"]
+    told += [row[f"{side}note"]] if row[f"{side}note"] else []
+    if side and not pd.isna(row["detectable"]):
+        told.append(f"with this many a difference of {row['detectable']:.3f} would be found in 80 % of the cases")
+    if side and not pd.isna(row["equivalence_p"]):
+        told.append(f"equivalence within the margin: p {row['equivalence_p']:.2g}")
+    words = interval_text(row[f"{side}ci_low"], row[f"{side}ci_high"]) or "–"
+    holm = small("" if pd.isna(corrected) else f"Holm {corrected:.2g}")
+    tested = "" if pd.isna(p) else f"<br>p {p_text(p)}{holm}"
+    return Markup(words + tested + (folded("; ".join(told), "test") if told else ""))
+
+
+def in_order(comparisons: pd.DataFrame) -> pd.DataFrame:
     """Rows by metric, set, structure, scope and corruption; the A/A arm below the others."""
     metrics = [*_METRIC_ORDER, *sorted(set(comparisons["metric"]).difference(_METRIC_ORDER))]
     conditions = order_corruptions(comparisons["condition"])

@@ -17,9 +17,10 @@ counts them too:
 
     df = V^2 / ((MS / S)^2 / (S - 1) + sum of A^2 / (n - 1) + sum of R^2 / ((S - 1)(n - 1))),
 
-the sums over blocks of units (the classes of an AUROC, two centres; otherwise one), and S - 1 where Cov is 0. For means
-this is the two-way random-effects analysis of variance. By simulation (`make bench ONLY=statistics`) it keeps its level
-where Hillis' df exceeds it, with few scans and seeds that differ little. `book/decisions.md` has the argument.
+the sums over blocks of units (the classes of an AUROC, two centres; otherwise one); S - 1 where Cov is 0, and never
+fewer than the smaller of S - 1 and n - 1, below which a difference of mean squares can push it. For means this is the
+two-way random-effects analysis of variance. By simulation it keeps its level where Hillis' df exceeds it: few scans,
+seeds that differ little (`make bench ONLY=statistics`). `book/decisions.md` has the argument.
 """
 
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ from ssrobust_lib.statistics.paired_tests import FloatArray, finite_array
 
 NO_VARIANCE = 1e-24
 SATTERTHWAITE, HILLIS = "Satterthwaite", "Hillis"
+_RULES = {SATTERTHWAITE: "Satterthwaite's df", HILLIS: "Hillis' df"}
 
 
 class Block(NamedTuple):
@@ -107,18 +109,18 @@ def crossed_test(
     ------
     ValueError : no block, blocks of different seeds, or an unknown rule.
     """
-    if not blocks or degrees_of_freedom not in (SATTERTHWAITE, HILLIS):
+    if not blocks or degrees_of_freedom not in _RULES:
         raise ValueError(
             f"expected at least one block, and {SATTERTHWAITE!r} or {HILLIS!r}; "
             f"got {len(blocks)} and {degrees_of_freedom!r}"
         )
-    name = f"Obuchowski-Rockette, {degrees_of_freedom}' df"
+    name = f"Obuchowski-Rockette, {_RULES[degrees_of_freedom]}"
     note = _no_result(name, blocks)
     n_seeds = blocks[0].differences.shape[0]
     if note:
         return CrossedResult(name, n_seeds, None, None, None, None, None, None, None, note)
     theta = np.zeros(n_seeds)
-    covariance, known_by = 0.0, 0.0
+    covariance, known_by, fewest = 0.0, 0.0, n_seeds - 1
     for weight, d in blocks:
         n = d.shape[1]
         seed_means, unit_means = d.mean(axis=1), d.mean(axis=0)
@@ -126,7 +128,7 @@ def crossed_test(
         a = weight**2 * unit_means.var(ddof=1) / n
         rest = d - seed_means[:, None] - unit_means + unit_means.mean()
         r = weight**2 * float((rest**2).sum()) / ((n_seeds - 1) * (n - 1) * n_seeds * n)
-        covariance += float(a - r)
+        covariance, fewest = covariance + float(a - r), min(fewest, n - 1)
         known_by += float(a**2 / (n - 1) + r**2 / ((n_seeds - 1) * (n - 1)))
     between = float(theta.var(ddof=1)) / n_seeds
     estimate, variance = float(theta.mean()), between + max(covariance, 0.0)
@@ -136,7 +138,7 @@ def crossed_test(
     unknown = between**2 / (n_seeds - 1)
     if degrees_of_freedom == SATTERTHWAITE and covariance > 0:
         unknown += known_by
-    df = variance**2 / unknown if unknown > 0 else np.inf
+    df = max(variance**2 / unknown, fewest) if unknown > 0 else np.inf
     return _by_t(name, n_seeds, estimate, variance**0.5, float(df), level)
 
 
