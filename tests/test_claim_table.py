@@ -57,11 +57,11 @@ def test_every_claim_stands_for_every_arm(judged):
 
 
 def test_a_run_selects_as_many_rows_as_a_claim_asks_for():
-    scores = {"gain": 0.005, "corrupted_gain": 0.08}
+    small = {"arms": ARMS[:2], "seeds": (0,)}
     predictions = [
-        classification(n=12, arms=ARMS[:2]).assign(feature_distance=np.linspace(0.1, 2, 12 * 2 * 2 * 36)),
-        segmentation(n=6, arms=ARMS[:2], **scores).assign(voxels_flipped=3, feature_distance=1.0),
-        segmentation(n=6, arms=ARMS[:2], gain=0.2, corruptions=(), name="kits19", structures=("kidney",), random=6),
+        classification(n=12, **small).assign(feature_distance=np.linspace(0.1, 2, 12 * 2 * 36)),
+        segmentation(n=6, gain=0.01, **small).assign(voxels_flipped=3, feature_distance=1.0),
+        segmentation(n=6, gain=0.2, corruptions=(), name="kits19", structures=("kidney",), random=6, **small),
     ]
     table = compare_all(predictions, arms=ARMS[:2], seed=1, n_bootstrap=20)
     controls = [table.assign(arm=table["arm"].replace("jigsaw", SAME_DATA)), table.assign(reference=SAME_DATA)]

@@ -1,5 +1,7 @@
 """What the paper's printed numbers allow: against exact distributions, simulated data and closed forms."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -202,7 +204,8 @@ def test_the_chapter_follows_the_numbers(results):
         "```{raw} html",
     ):
         assert words in text
-    assert "{" not in text.replace("2^{1-n}", "").replace("```{raw} html", "") and "nan" not in text
+    assert re.findall(r"\{([^}]*)\}", text.replace("2^{1-n}", "")).count("raw") == text.count("<table")
+    assert set(re.findall(r"\{([^}]*)\}", text.replace("2^{1-n}", ""))) == {"raw", "cite:t"} and "nan" not in text
     other = readings_paper.reading_t_test(changed(results, "table4.dice.jigsaw", _p="0.03"))
     assert "6 to 96" not in other
     low = readings_paper.reading_images(changed(results, "table1.accuracy.jigsaw", _p="0.9"))
