@@ -25,7 +25,7 @@ def pair(request):
 def _trainings(profile):
     for task in profile.tasks:
         yield profile.finetune[task]
-        yield from (profile.pretext[task][arm].training for arm in profile.pretext_tasks)
+        yield from (profile.pretext_of(task, arm).training for arm in profile.pretext_tasks)
 
 
 def test_what_decides_memory_and_code_paths_stays(pair):
@@ -38,7 +38,7 @@ def test_what_decides_memory_and_code_paths_stays(pair):
         before, after = profile.data[task], derived.data[task]
         kept = ("set", "label", "image_size", "pixel_mm", "window_hu")
         assert [getattr(after, field) for field in kept] == [getattr(before, field) for field in kept]
-        options = [[p.pretext[task][arm].options for arm in p.pretext_tasks] for p in pair]
+        options = [[p.pretext_of(task, arm).options for arm in p.pretext_tasks] for p in pair]
         assert options[0] == options[1]
     assert [t.batch_size for t in _trainings(derived)] == [t.batch_size for t in _trainings(profile)]
     assert [t.learning_rate for t in _trainings(derived)] == [t.learning_rate for t in _trainings(profile)]
@@ -90,7 +90,7 @@ def test_batches_are_full(pair):
         labelled = math.ceil(round(train * data.label_fraction, 9))
         pool = train - labelled + sum(scans[choice.set] for choice in data.pretext_sets)
         assert labelled == derived.finetune[task].batch_size
-        assert pool >= max(derived.pretext[task][arm].training.batch_size for arm in derived.pretext_tasks)
+        assert pool >= max(derived.pretext_of(task, arm).training.batch_size for arm in derived.pretext_tasks)
 
 
 def test_parts_of_a_set_chosen_by_metadata_appear_once():
