@@ -132,7 +132,9 @@ def subgroup_table(scores: pd.DataFrame, caption: str, *, dataset: str, scope: s
             )
             cells["Difference"] = Markup(signed(float(row.difference)) + small(of_drop))
             cells["These networks"] = _between(row.ci_low, row.ci_high, row.note)
-            cells["The method"] = _between(row.method_ci_low, row.method_ci_high, row.note or "one seed")
+            cells["The method"] = _between(
+                row.method_ci_low, row.method_ci_high, row.note or ("one seed" if row.n_seeds < 2 else "no interval")
+            )
         table.append(cells)
     columns = list(dict.fromkeys(name for cells in table for name in cells))
     units = "/".join(dict.fromkeys(f"{unit}s" for unit in rows["unit"]))
