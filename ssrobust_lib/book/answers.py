@@ -63,10 +63,12 @@ def _sentence(found: Mapping[str, Mapping], metric: str, arm: str) -> str:
             verdict += ", and too few seeds to speak of the method"
     beside = ""
     if clean is not None and pd.notna(clean["difference"]):
-        beside = f"; on clean images by {signed(clean['difference'])} {interval_text(*_interval(clean)[:2])}".rstrip()
+        beside = (
+            f", and on clean images by {signed(clean['difference'])} {interval_text(*_interval(clean)[:2])}".rstrip()
+        )
     return (
         f"over all corruptions, {paper_label(arm)} changes {word} against normal training by "
-        f"{signed(corrupted['difference'])} ({within}): {verdict}{beside}."
+        f"{signed(corrupted['difference'])} ({within}){beside}: {verdict}."
     )
 
 
