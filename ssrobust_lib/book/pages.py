@@ -24,11 +24,9 @@ def reports(study: Study) -> dict[str, Path]:
 
 
 def _shown_by() -> list[str]:
-    """Contents of the files that shape what a report shows and that no cell's key covers."""
-    packages = [PACKAGE / name for name in ("figures", "statistics", "splits")]
-    files = [file for package in packages for file in sorted(package.glob("*.py"))]
-    read = ("data_report", "examples", "readings")
-    files += [file for file in sorted((PACKAGE / "book").glob("*.py")) if file.stem.startswith(read)]
+    """Content of every module that turns results into what a page shows, and of the paper's claims and numbers."""
+    folders = ("figures", "book", "statistics", "splits", "evaluation")
+    files = [path for folder in folders for path in sorted((PACKAGE / folder).glob("*.py"))]
     files += sorted((PROJECT / "book").glob("paper_*"))
     return [_content(path) for path in files]
 

@@ -8,6 +8,7 @@ from ssrobust_lib.book.benchmark_results import results_text
 from ssrobust_lib.book.build import PAGE_NOTE, SPLITS_FILE, build_book
 from ssrobust_lib.book.citing import citation_text
 from ssrobust_lib.book.inspection import SINGLE_FILE
+from ssrobust_lib.book.judged_claims import judged_claims
 from ssrobust_lib.book.pages import reports
 from ssrobust_lib.book.pdf import Pdf, write_pdf
 from ssrobust_lib.book.provenance import provenance_text
@@ -126,12 +127,8 @@ def _claims(study: "Study") -> str:
     from ssrobust_lib import figures as fig
     from ssrobust_lib.book import data_report, examples, readings
     from ssrobust_lib.config import AA_ARM
-    from ssrobust_lib.statistics.claim_table import claim_table
-    from ssrobust_lib.statistics.paper import paper_claims
 
-    comparisons = study.table(study.cells("07_stats"), "comparisons")
-    pretext = study.table(study.cells("02_pretext"), "accuracy")
-    claims = claim_table(comparisons, paper_claims(), study.profile.statistics.margins, pretext)
+    claims = judged_claims(study)
     ours = claims[claims["arm"].isin(study.profile.main_pretext_tasks)]
     names, dataset = examples.short_names(study), "; ".join(examples.set_titles(study).values())
     same = claims[claims["arm"] == AA_ARM]
@@ -157,5 +154,5 @@ def _answers(study: "Study") -> str:
 
     comparisons = study.table(study.cells("07_stats"), "comparisons")
     metrics, names = {task: metric for task, (metric, _) in METRICS.items()}, examples.short_names(study)
-    said = [answer_text(comparisons, metrics, arm, names) for arm in study.profile.pretext_tasks]
+    said = [answer_text(comparisons, metrics, arm, names) for arm in study.profile.main_pretext_tasks]
     return "\n".join([*said, str(examples.pretext_mark(study).data)]).strip() + "\n"
