@@ -59,7 +59,8 @@ _WATCH_FOCUS = """(() => {
   const look = element => {
     const style = getComputedStyle(element);
     return ['outlineStyle', 'outlineWidth', 'outlineColor', 'boxShadow', 'borderColor', 'backgroundColor', 'color',
-      'textDecorationLine', 'textDecorationThickness'].map(name => style[name]).join('|');
+      'textDecorationLine', 'textDecorationThickness', 'stroke', 'strokeWidth', 'fill'
+    ].map(name => style[name]).join('|');
   };
   const shown = element => {
     const fold = element.closest('details:not([open])');

@@ -42,8 +42,9 @@ def arms_described(profile: Profile, dataset: str) -> HtmlTable:
                 f"training images turned by up to {moved.rotation_degrees:g} degrees, shifted by up to "
                 f"{100 * moved.shift:g} % of the image, scaled by up to {100 * moved.scale:g} %"
             )
-        rows.append({"Arm": paper_label(name), "Name": name, "Normal training, but": "; ".join(words)})
-    return html_table(pd.DataFrame(rows), "Control arms of this run", dataset=dataset, stacked=True)
+        rows.append({"label": paper_label(name), "arm": name, "changes": "; ".join(words)})
+    headings = {"label": "Arm", "arm": "Name", "changes": "Normal training, but"}
+    return html_table(pd.DataFrame(rows), "Control arms of this run", dataset=dataset, headings=headings, stacked=True)
 
 
 def reading_gains(comparisons: pd.DataFrame) -> Markdown:

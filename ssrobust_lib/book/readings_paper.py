@@ -98,8 +98,8 @@ def reading_signed_rank(results: pd.DataFrame) -> str:
 
 def signed_rank_html(results: pd.DataFrame) -> HtmlTable:
     """Every printed p with every unit of its set; corruptions with the same p in one row."""
-    rows = []
-    for row in _one_per_p(signed_rank_table(results)).to_dict("records"):
+    rows, data = [], _one_per_p(signed_rank_table(results))
+    for row in data.to_dict("records"):
         several = row["corruptions"] > 1
         what = f"{metric_title(row['metric'])}, {_SETS[row['set']]}" if several else _what(row)
         bound = row["printed_p"].startswith("<")
@@ -118,7 +118,7 @@ def signed_rank_html(results: pd.DataFrame) -> HtmlTable:
     note = "Exact to 50 pairs, normal approximation above; ranges are over all p-values that print alike."
     table = pd.DataFrame(rows)
     tones = {"Possible": {"yes": "good", "no": "bad"}}
-    return html_table(table, "Units behind each printed p", note=note, tones=tones, stacked=True)
+    return html_table(table, "Units behind each printed p", note=note, tones=tones, stacked=True, data=data)
 
 
 def _span(low: float, high: float, bound: bool, word: str, first: bool = False) -> str:
@@ -195,6 +195,7 @@ def reading_t_test(results: pd.DataFrame) -> str:
 
 def t_test_html(results: pd.DataFrame) -> HtmlTable:
     """The needed correlation for every unit."""
+    data = t_test_table(results)
     rows = [
         {
             "Printed": f"{row['source']}: p {row['printed_p']}",
@@ -203,12 +204,12 @@ def t_test_html(results: pd.DataFrame) -> HtmlTable:
             "Correlation needed": f"{row['correlation_low']:.2f} to {row['correlation_high']:.2f}".replace("-", "−"),
             "Possible": "yes" if row["possible"] else "no",
         }
-        for row in t_test_table(results).to_dict("records")
+        for row in data.to_dict("records")
     ]
     note = "Beyond 1 or −1 no data have such a correlation; the deviations are taken to be over the unit."
     tones = {"Possible": {"yes": "good", "no": "bad"}}
     caption = "Correlation of the arms that a paired t-test needs"
-    return html_table(pd.DataFrame(rows), caption, note=note, tones=tones, stacked=True)
+    return html_table(pd.DataFrame(rows), caption, note=note, tones=tones, stacked=True, data=data)
 
 
 def reading_auroc(results: pd.DataFrame) -> str:
@@ -249,8 +250,8 @@ def reading_gains(results: pd.DataFrame) -> str:
 
 def gains_html(results: pd.DataFrame) -> HtmlTable:
     """Each gain in points and in percent."""
-    by_id, rows = results.set_index("id"), []
-    for row in gain_table(results).to_dict("records"):
+    by_id, rows, data = results.set_index("id"), [], gain_table(results)
+    for row in data.to_dict("records"):
         printed = by_id.loc[row["gain"]]
         fits = [word for word, there in (("points", row["as_points"]), ("percent", row["as_percent"])) if there]
         rows.append(
@@ -263,7 +264,7 @@ def gains_html(results: pd.DataFrame) -> HtmlTable:
             }
         )
     note = "In brackets: all differences of values that round to the printed ones."
-    return html_table(pd.DataFrame(rows), "Stated gains beside the tables", note=note, stacked=True)
+    return html_table(pd.DataFrame(rows), "Stated gains beside the tables", note=note, stacked=True, data=data)
 
 
 def reading_disagreements(results: pd.DataFrame) -> str:

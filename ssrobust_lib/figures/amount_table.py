@@ -43,7 +43,9 @@ def amount_table(
         rows.append(entry)
     columns = ["Score", "Images", *map(paper_label, arms), "Difference"]
     note = "Mean over seeds and its 95 % interval (Student); p from paired t-tests over seeds, Holm-corrected by curve."
-    return html_table(object_frame(rows, columns), caption, dataset=dataset, note=note, stacked=True, fold=fold)
+    return html_table(
+        object_frame(rows, columns), caption, dataset=dataset, note=note, stacked=True, fold=fold, data=points
+    )
 
 
 def _ranked(column: pd.Series) -> pd.Series:

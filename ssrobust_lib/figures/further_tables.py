@@ -5,6 +5,7 @@ Enters: the comparisons table and the long table of further tests (`ssrobust_lib
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -16,6 +17,11 @@ _EFFECTS = {
     "rank-biserial correlation": "Rank-biserial",
     "Cohen's d_z": "Cohen's d_z",
     "common-language effect size": "Common language",
+}
+_EFFECT_COLUMNS = {
+    "rank-biserial correlation": "rank_biserial",
+    "Cohen's d_z": "cohens_d_z",
+    "common-language effect size": "common_language",
 }
 _KEYS = ["comparison", "task", "set", "role", "metric", "structure", "scope", "condition", "severity", "arm"]
 _KEYS += ["n_seeds"]
@@ -69,7 +75,15 @@ def effect_table(
         "method. An AUROC has no value per patient."
     )
     headings = {name: name for name in _EFFECTS.values()}  # an underscore is no space here
-    return html_table(shown, caption, dataset=dataset, headings=headings, note=note, stacked=True, fold=fold)
+    words: dict[str, Any] = {"dataset": dataset, "headings": headings, "note": note, "fold": fold}
+    return html_table(shown, caption, stacked=True, data=_with_effects(comparisons, sizes), **words)
+
+
+def _with_effects(comparisons: pd.DataFrame, sizes: pd.Series) -> pd.DataFrame:
+    """Comparisons with a column for each effect size: what the CSV below the table holds."""
+    wide = sizes.unstack("name").reindex(columns=list(_EFFECTS)).reindex(comparisons["comparison"])
+    kept = comparisons[[*_KEYS, "n", "unit", "difference", "equivalence_p", "detectable"]].reset_index(drop=True)
+    return kept.assign(**{_EFFECT_COLUMNS[name]: wide[name].to_numpy() for name in _EFFECTS})
 
 
 def further_table(
@@ -107,4 +121,6 @@ def further_table(
                 }
             )
     columns = ["Comparison", "Question", "Test or interval", "n", "95 % interval", "p"]
-    return html_table(object_frame(rows, columns), caption, dataset=dataset, stacked=True, fold=fold)
+    words: dict[str, Any] = {"dataset": dataset, "fold": fold}
+    data = listed[listed["comparison"].isin(comparisons["comparison"])]
+    return html_table(object_frame(rows, columns), caption, stacked=True, data=data, **words)

@@ -143,7 +143,7 @@ def subgroup_table(scores: pd.DataFrame, caption: str, *, dataset: str, scope: s
         "patients and seeds). Attributes that the set does not state, or in which all agree, have no rows. "
         f"{EXPLORATORY}"
     )
-    return html_table(object_frame(table, columns), caption, dataset=dataset, note=note, stacked=True)
+    return html_table(object_frame(table, columns), caption, dataset=dataset, note=note, stacked=True, data=scores)
 
 
 def _between(low: float, high: float, reason: str) -> str:
