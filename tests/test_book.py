@@ -26,6 +26,7 @@ from ssrobust_lib.book.build import (
 from ssrobust_lib.book.checks import WIDTHS, book_pages
 from ssrobust_lib.book.embedded_files import separate_pictures
 from ssrobust_lib.config import PROFILES, PROJECT, load_profile
+from ssrobust_lib.running.notebook_parameters import OPTIONAL
 
 BOOK = PROJECT / "book"
 needs_chromium = pytest.mark.skipif(find_chromium() is None, reason="no Chromium is installed")
@@ -319,7 +320,7 @@ def test_the_real_book_lacks_nothing_but_what_a_run_makes(tmp_path: Path) -> Non
         (source / "generated" / name).write_text("x")
     notebooks = [page for page in pages(source) if page.startswith("notebooks/")]
     assert sorted(missing_files(source)) == sorted(f"{page}.ipynb" for page in notebooks)
-    assert notebooks == sorted(notebooks) and len(notebooks) == 7
+    assert notebooks == sorted(notebooks) and len(notebooks) == 7 + len(OPTIONAL)
 
 
 def test_every_citation_of_a_manifest_is_in_the_bibliography() -> None:

@@ -10,7 +10,8 @@ from tiny_profile import profile_of_xrays, write_profile
 
 from ssrobust_lib import cli
 from ssrobust_lib.book.browser import find_chromium
-from ssrobust_lib.book.checks import HEAVIEST_PAGE, check_book
+from ssrobust_lib.book.checks import HEAVIEST_PAGE
+from ssrobust_lib.book.inspection import check_book
 from ssrobust_lib.config import COMPARISONS, ProfileError, load_profile
 from ssrobust_lib.run_comparison.comparison import IDENTICAL
 

@@ -11,8 +11,8 @@ import pytest
 from figure_inputs import DATASET, made_scores
 
 from ssrobust_lib import figures
-from ssrobust_lib.book.checks import check_book
 from ssrobust_lib.book.embedded_files import DOWNLOADS, page_word, separate_downloads
+from ssrobust_lib.book.inspection import check_book
 from ssrobust_lib.figures import downloads
 from ssrobust_lib.figures.column_words import COLUMN_WORDS, columns_text
 from ssrobust_lib.figures.tables import Markup, object_frame
@@ -131,9 +131,11 @@ def test_page_words_drop_the_number():
 
 def test_every_column_of_the_studys_tables_is_described():
     from ssrobust_lib.splits.leaks import EFFECT_COLUMNS
-    from ssrobust_lib.statistics.claims import CLAIM_COLUMNS
+    from ssrobust_lib.statistics.claim_table import CLAIM_COLUMNS
     from ssrobust_lib.statistics.comparisons import COLUMNS
+    from ssrobust_lib.statistics.further_tests import FURTHER_COLUMNS
+    from ssrobust_lib.statistics.subgroups import COLUMNS as OF_GROUPS
 
-    lacking = {*COLUMNS, *CLAIM_COLUMNS, *EFFECT_COLUMNS} - set(COLUMN_WORDS)
+    lacking = {*COLUMNS, *CLAIM_COLUMNS, *EFFECT_COLUMNS, *FURTHER_COLUMNS, *OF_GROUPS} - set(COLUMN_WORDS)
     assert not lacking, f"COLUMN_WORDS lacks {sorted(lacking)}"
     assert columns_text().count("\n") == len(COLUMN_WORDS) + 2

@@ -65,6 +65,7 @@ def test_paper_table_leaves_out_what_is_the_same_in_every_row(scored):
 def compared():
     constants = {"task": "organs", "set": "visceral", "role": "home", "metric": "dice", "structure": "", "unit": "scan"}
     constants |= {"test": "Wilcoxon signed-rank, exact", "statistic": 3.0, "n": 12, "n_seeds": 3, "severity": None}
+    constants |= {"reference": "scratch"}
     rows = [
         ("jigsaw", "corruption", "shot_noise", 0.5, 0.4, 0.1, 0.0002, 0.0014, ""),
         ("jigsaw", "clean", "clean", 0.8, 0.81, -0.01, 0.5, 1.0, "smallest attainable p"),

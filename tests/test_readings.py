@@ -207,9 +207,9 @@ def test_what_a_run_does_not_have_is_said():
     assert readings.reading_absent(["x"], "outer set").data.startswith("<!--")  # shows nothing
 
 
-METHOD = ["method_p", "method_p_holm", "networks_verdict"]
+OF_CLAIMS = ["networks_verdict", "verdict", "expected"]
 EMPTY = pd.DataFrame(
-    columns=[*comparison(), *METHOD, "init", "seed", "status", "learned", "verdict", "expected", "severity"]
+    columns=list(dict.fromkeys([*comparison(), *OF_CLAIMS, "init", "seed", "status", "learned", "severity"]))
 )
 ON_EMPTY = {
     "comparisons": (lambda: readings.reading_comparisons(EMPTY, {}), "No comparison was made."),
