@@ -6,7 +6,7 @@ Enters: `ssrobust_lib.statistics.paper.paper_results`. Leaves: Markdown of the w
 import pandas as pd
 
 from ssrobust_lib.figures import corruption_word, html_table, metric_title
-from ssrobust_lib.figures.tables import HtmlTable
+from ssrobust_lib.figures.tables import HtmlTable, Markup, object_frame, small
 from ssrobust_lib.statistics.multiplicity import holm
 from ssrobust_lib.statistics.paired_tests import smallest_signed_rank_p
 from ssrobust_lib.statistics.paper import fill_numbers, paper_results
@@ -104,6 +104,8 @@ def signed_rank_html(results: pd.DataFrame) -> HtmlTable:
         what = f"{metric_title(row['metric'])}, {_SETS[row['set']]}" if several else _what(row)
         bound = row["printed_p"].startswith("<")
         share, effect = row["opposed_high"], row["rank_biserial_low"]
+        span = _span(effect, row["rank_biserial_high"], bound, "from", first=True)
+        biserial = f"rank-biserial {span}" if row["possible"] else ""
         rows.append(
             {
                 "Printed": f"{row['source']}: p {row['printed_p'].replace('<', '< ')}",
@@ -111,12 +113,11 @@ def signed_rank_html(results: pd.DataFrame) -> HtmlTable:
                 "Unit": row["unit"],
                 "n": int(row["n"]),
                 "Possible": "yes" if row["possible"] else "no",
-                "Share against": _span(row["opposed_low"], share, bound, "up to"),
-                "Rank-biserial": _span(effect, row["rank_biserial_high"], bound, "from", first=True),
+                "Share against": Markup(_span(row["opposed_low"], share, bound, "up to") + small(biserial)),
             }
         )
     note = "Exact to 50 pairs, normal approximation above; ranges are over all p-values that print alike."
-    table = pd.DataFrame(rows)
+    table = object_frame(rows, list(rows[0]))
     tones = {"Possible": {"yes": "good", "no": "bad"}}
     return html_table(table, "Units behind each printed p", note=note, tones=tones, stacked=True, data=data)
 

@@ -70,7 +70,8 @@ def amount_curves(points: pd.DataFrame, *, metric: str, dataset: str, title: str
         for init, s in styles.items()
     ]
     legend_strip(figure.add_subplot(grid[0, :]), handles)
-    return finish(figure, title, dataset, [*_notes(points), f"Corruptions at {severities}."])
+    notes = [*_notes(points), f"Corruptions at {severities}."]
+    return finish(figure, title, dataset, notes, see="Where the bands of two arms overlap, seeds alone can part them.")
 
 
 def _level(axes: Axes, rows: pd.DataFrame, style: Any) -> None:

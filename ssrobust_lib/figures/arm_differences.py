@@ -58,12 +58,12 @@ def arm_differences(comparisons: pd.DataFrame, *, dataset: str, title: str) -> S
     named = "the arm named at the left"
     difference = f"{paper_label(one)} minus {named}" if shared == "arm" else f"{named} minus {paper_label(one)}"
     interval = "Lines: 95 % interval, other patients and other seeds; full marker: it leaves out zero."
+    see = f"Differences: {difference}; right of zero the former is better."
     notes = [
-        f"Differences: {difference}; right of zero: the former is better.",
         interval if comparisons["low"].notna().any() else "One seed: no interval that holds for other seeds.",
         "p: Holm-corrected; red: p < 0.001.",
     ]
-    return finish(figure, title, dataset, notes)
+    return finish(figure, title, dataset, notes, see=see)
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, others: list[str], styles: dict[str, ArmStyle]) -> None:

@@ -90,14 +90,14 @@ def pair_scatter(
     at_line = (
         f" Dashed: {threshold:g}, above which the call on a single image is right." if threshold is not None else ""
     )
+    see = f"Above the line {paper_label(arms[0])} does better: {better} of {len(pairs)} {unit}s."
     notes = [
-        f"Above the line {paper_label(arms[0])} does better: {better} of {len(pairs)} {unit}s. Each score is {means}."
-        f"{at_line}",
+        f"Each score is {means}.{at_line}",
         f"More than {MOST_MARKS} {unit}s: those near one another share a point, its area in proportion to their number."
         if shared
         else None,
     ]
-    return finish(figure, title, dataset, notes)
+    return finish(figure, title, dataset, notes, see=see)
 
 
 def _span(scores: np.ndarray) -> tuple[float, float]:

@@ -309,7 +309,7 @@ def _verdict_cell(row: Mapping, prefix: str, aa: Mapping | None) -> Markup:
     """A verdict as a badge, with interval and p-values in small print and that of the A/A arm (None: not asked for)."""
     verdict = str(row[f"{prefix}verdict"])
     reason = "" if prefix else str(row["reason"])
-    shown = badge(f"{verdict}: {reason}" if reason else verdict, VERDICT_TONES[verdict])
+    shown = Markup(badge(verdict, VERDICT_TONES[verdict]) + small(reason))
     interval, p_holm = str(row[f"{prefix}interval"]), row[f"{prefix}p_holm"]
     details = [f"95 % interval {in_words(interval)}"] if interval else []
     details += [] if pd.isna(p_holm) else [f"p (Holm) {p_holm:.2g}"]

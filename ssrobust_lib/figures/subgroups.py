@@ -87,14 +87,20 @@ def subgroup_differences(
             axes.axhline(place - 0.5, color=FAINT, linewidth=0.6, linestyle=(0, (2, 3)))
     axes.xaxis.grid(True)
     arm, reference = str(rows["arm"].iloc[0]), str(rows["reference"].iloc[0])
-    axes.set_xlabel(f"{metric}: {paper_label(arm)} minus {paper_label(reference).lower()}")
+    axes.set_xlabel(f"{metric}: {paper_label(arm)}\nminus {paper_label(reference).lower()}")
     looks = [_SCOPES[scope] for scope in scopes]
     handles = [
         Line2D([], [], marker="o", color="#00588c", markerfacecolor=face, label=words) for words, face, _ in looks
     ]
     legend_above(axes, handles)
     estimand = "the method (other patients and seeds)" if by_seeds else "these networks (other patients; one seed)"
-    return finish(figure, title, dataset, [f"Lines: 95 % intervals of {estimand}. {EXPLORATORY}"])
+    measured = rows[(rows["scope"] == scopes[0]) & rows["difference"].notna() & (rows["attribute"] != "")]
+    see = (
+        f"{paper_label(arm)} is ahead in {int((measured['difference'] > 0).sum())} of {len(measured)} groups: right of "
+        "zero it does better."
+    )
+    notes = [f"Lines: 95 % intervals of {estimand}. {EXPLORATORY}"]
+    return finish(figure, title, dataset, notes, see=see)
 
 
 def _interval(low: float, high: float) -> str:

@@ -99,10 +99,12 @@ def _grouped(
 
 def _scores(part: pd.DataFrame, alternatives: Collection[str]) -> list[UnitScores]:
     if "score" in part:
-        return classification_scores(part)
-    if not (part["voxels_label"] > 0).any():  # a group whose scans hold none of the structures
-        return []
-    return [scores for scores in segmentation_scores(part, alternatives) if scores.metric in METRICS]
+        found = classification_scores(part)
+    elif (part["voxels_label"] > 0).any():
+        found = segmentation_scores(part, alternatives)
+    else:  # a group whose scans hold none of the structures
+        found = []
+    return [scores for scores in found if scores.metric in METRICS]
 
 
 def _positive(part: pd.DataFrame) -> float:
