@@ -6,6 +6,7 @@ written. Beside section 3.1 of the paper (data) and its implementation details.
 """
 
 import hashlib
+import html
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ import yaml
 
 from ssrobust_lib.book.citing import about_software
 from ssrobust_lib.book.data_report import PARTS
+from ssrobust_lib.figures.tables import Markup, object_frame, small
 
 if TYPE_CHECKING:
     from ssrobust_lib.study import Study
@@ -211,7 +213,7 @@ def _images(study: "Study") -> str:
             f"the same pixels. {fig.counted(len(left_out), 'file')} could not be read and were left out."
         )
         parts.append(fig.html_table(shown, caption, note=note, stacked=True, data=table).html)
-    return "\n\n".join(f"```{{raw}} html\n{html}\n```" for html in parts)
+    return "\n\n".join(f"```{{raw}} html\n{part}\n```" for part in parts)
 
 
 def _terms(study: "Study") -> str:
@@ -238,11 +240,21 @@ def _terms(study: "Study") -> str:
         "Phantoms lie in the layout of the set that is named, and hold nothing of its images. Citations: keys of the "
         "page How to cite, which has them in full."
     )
-    headings = {"set": "data set", "published": "as published"}
-    table = fig.html_table(
-        pd.DataFrame(rows), "Data sets of this run, and their terms", headings=headings, note=note, stacked=True
-    )
+    data, caption = pd.DataFrame(rows), "Data sets of this run, and their terms"
+    shown = object_frame([_in_four_cells(row) for row in rows], ["set", "images", "licence", "citation"])
+    table = fig.html_table(shown, caption, headings={"set": "data set"}, note=note, stacked=True, data=data)
     return f"```{{raw}} html\n{table.html}\n```"
+
+
+def _in_four_cells(row: dict[str, str]) -> dict[str, Markup]:
+    """Version and counts below the name of a data set, terms below its licence: seven columns are too wide a table."""
+    words = {key: html.escape(text) for key, text in row.items()}
+    return {
+        "set": Markup(words["set"] + small(f"{row['version']}; as published {row['published']}")),
+        "images": Markup(words["images"]),
+        "licence": Markup(words["licence"] + small(row["terms"])),
+        "citation": Markup(words["citation"]),
+    }
 
 
 def _parameters(study: "Study") -> str:
