@@ -39,10 +39,10 @@ def test_a_figure_offers_itself_as_svg_and_pdf_with_equal_bytes():
 
 
 def test_lines_are_vectors_and_photographs_stay_pictures():
-    assert b"<image" not in bars().vector("svg")
-    assert b"<image" in figures.xray_sheet([np.eye(8)], dataset=DATASET).vector("svg")
+    assert b"<image" not in bars().vectors(["svg"])["svg"]
+    assert b"<image" in figures.xray_sheet([np.eye(8)], dataset=DATASET).vectors(["svg"])["svg"]
     with pytest.raises(ValueError, match="svg or pdf, got 'eps'"):
-        bars().vector("eps")
+        bars().vectors(["eps"])
 
 
 def test_links_say_what_they_save_and_can_be_left_out():

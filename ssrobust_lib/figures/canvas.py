@@ -76,10 +76,10 @@ class StudyFigure(Figure):
                 label.set_in_layout(True)
         return stream.getvalue()
 
-    def vector(self, kind: str) -> bytes:
-        """The figure as 'svg' or 'pdf', caption drawn below; equal figures give equal bytes (no date inside).
+    def vectors(self, kinds: Sequence[str] = ("svg", "pdf")) -> dict[str, bytes]:
+        """The figure as files by kind ('svg', 'pdf'), caption drawn below; equal figures give equal bytes.
 
-        Lines and letters are vectors; images stay images.
+        Lines and letters are vectors; images stay images. The layout is computed once for all of them.
 
         Raises
         ------
@@ -90,13 +90,19 @@ class StudyFigure(Figure):
             "svg": {"Date": None, "Creator": None, "Title": self.title, "Description": self.caption},
             "pdf": {"CreationDate": None, "Creator": None, "Producer": None, "Title": self.title},
         }
-        if kind not in nameless:
-            raise ValueError(f"expected a vector format, {' or '.join(nameless)}, got {kind!r}")
-        stream = io.BytesIO()
-        around: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.08, "dpi": _PICTURES_DPI}
+        if unknown := [kind for kind in kinds if kind not in nameless]:
+            raise ValueError(f"expected a vector format, {' or '.join(nameless)}, got {unknown[0]!r}")
+        files, layout = {}, self.get_layout_engine()
         with matplotlib.rc_context(_VECTOR):
-            self.savefig(stream, format=kind, metadata=nameless[kind], **around)
-        return stream.getvalue()
+            self.draw_without_rendering()
+            self.set_layout_engine("none")
+            around: dict[str, Any] = {"bbox_inches": self.get_tightbbox().padded(0.08), "dpi": _PICTURES_DPI}
+            for kind in kinds:
+                stream = io.BytesIO()
+                self.savefig(stream, format=kind, metadata=nameless[kind], **around)
+                files[kind] = stream.getvalue()
+            self.set_layout_engine(layout)
+        return files
 
     def html(self, *, every_colour: bool = False, downloads: bool = True) -> str:
         """The figure as an HTML `<figure>`: picture with alternative text, caption as text below, links to files.
@@ -110,7 +116,7 @@ class StudyFigure(Figure):
         png = self.png(caption=False)
         source = drawing_source(self) if self.marks else _png_source(png, every_colour)
         alt, caption = html.escape(f"{self.title} {self.see}".strip()), html.escape(self.caption)
-        files = {kind: self.vector(kind) for kind in ("svg", "pdf")} if downloads else {}
+        files = self.vectors() if downloads else {}
         return (
             f'<figure class="ssrobust-figure" style="margin:0 0 1.2em 0">'
             f'<div class="ssrobust-picture" style="overflow-x:auto">'
