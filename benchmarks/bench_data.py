@@ -218,7 +218,8 @@ def _reading(place: Path) -> list[dict[str, Any]]:
 _CELL = """
 import json, resource, sys, time
 from pathlib import Path
-from ssrobust_lib.config import TaskData, load_profile
+from ssrobust_lib.config import load_profile
+from ssrobust_lib.profile_sections import TaskData
 from ssrobust_lib.study import Study
 
 root, runs, n = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])

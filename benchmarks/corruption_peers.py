@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ssrobust_lib.config import CORRUPTION_NAMES
 from ssrobust_lib.corruptions import IMAGENET_C_STRENGTHS
+from ssrobust_lib.profile_sections import CORRUPTION_NAMES
 
 Peer = Callable[[torch.Tensor], Any]
 

@@ -20,6 +20,7 @@ _OUTSIDE = {
     "figures",
     "cli",
     "config",
+    "profile_sections",
     "study",
     "store",
     "fingerprint",

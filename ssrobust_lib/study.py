@@ -17,8 +17,9 @@ from typing import Any
 import pandas as pd
 
 from ssrobust_lib import store
-from ssrobust_lib.config import PROJECT, Profile, load_profile, set_name
+from ssrobust_lib.config import PROJECT, Profile, load_profile
 from ssrobust_lib.fingerprint import code_key, settings_key
+from ssrobust_lib.profile_sections import set_name
 from ssrobust_lib.registry import unknown_name
 
 STEPS = {

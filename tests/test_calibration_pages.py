@@ -8,9 +8,9 @@ import pytest
 
 from ssrobust_lib import figures
 from ssrobust_lib.book.readings_severities import reading_calibration, reading_paper_severities, reading_rule
-from ssrobust_lib.config import Calibration
 from ssrobust_lib.corruptions import CORRUPTIONS
 from ssrobust_lib.figures.calibration import square_root_ticks
+from ssrobust_lib.profile_sections import Calibration
 from ssrobust_lib.severities.calibration import REASONS
 from ssrobust_lib.severities.strengths import published_levels, strongest_words
 from ssrobust_lib.statistics.paper import paper_results

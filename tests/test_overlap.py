@@ -9,7 +9,8 @@ from made_up_images import cropped, scan, scenes, small
 
 from ssrobust_lib.book import data_report, readings_splits
 from ssrobust_lib.cells import data as data_cell
-from ssrobust_lib.config import ProfileError, TaskData
+from ssrobust_lib.config import ProfileError
+from ssrobust_lib.profile_sections import TaskData
 from ssrobust_lib.splits.overlap import COLUMNS, keep_out, shared_images
 from ssrobust_lib.splits.rules import labelled_subset, pretext_pool
 

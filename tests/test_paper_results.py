@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ssrobust_lib.config import CORRUPTION_NAMES
+from ssrobust_lib.profile_sections import CORRUPTION_NAMES
 from ssrobust_lib.registry import UnknownNameError
 from ssrobust_lib.statistics.paper import PAPER_CLAIMS, PAPER_RESULTS, fill_numbers, paper_claims, paper_results
 

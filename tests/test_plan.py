@@ -5,7 +5,8 @@ import re
 import pytest
 
 from ssrobust_lib import cli
-from ssrobust_lib.config import Training, load_profile
+from ssrobust_lib.config import load_profile
+from ssrobust_lib.profile_sections import Training
 from ssrobust_lib.running import plan
 from ssrobust_lib.running.plan import plan_text, seconds, work
 from ssrobust_lib.study import STEPS, Study

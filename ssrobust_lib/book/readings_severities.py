@@ -6,8 +6,8 @@ Enters: the tables of the calibration cells, and the paper's printed numbers. Le
 import pandas as pd
 from IPython.display import Markdown
 
-from ssrobust_lib.config import Calibration
 from ssrobust_lib.figures import corruption_word, counted, in_words, note_clauses, order_corruptions
+from ssrobust_lib.profile_sections import Calibration
 from ssrobust_lib.severities.calibration import REASONS, REFERENCES
 from ssrobust_lib.statistics.paper import fill_numbers
 

@@ -6,9 +6,10 @@ Enters: the tables of `overlap`, `label_rows` and `leaks`. Leaves: Markdown text
 import pandas as pd
 from IPython.display import Markdown
 
-from ssrobust_lib.config import REFERENCE_ARM, TaskData
+from ssrobust_lib.config import REFERENCE_ARM
 from ssrobust_lib.datasets.near_duplicates import THRESHOLDS, work_side
 from ssrobust_lib.figures import counted, metric_title, paper_label, signed
+from ssrobust_lib.profile_sections import TaskData
 from ssrobust_lib.splits.label_rows import PAPER_ROWS, LabelTable, patient_balance
 from ssrobust_lib.splits.leaks import CLEAN_WAY, WAYS
 from ssrobust_lib.splits.overlap import IDENTICAL, NEAR

@@ -7,8 +7,9 @@ told first whether the numbers come from phantoms, from other real images, or fr
 from collections.abc import Mapping
 from pathlib import Path
 
-from ssrobust_lib.config import CALIBRATED, Profile, Training
+from ssrobust_lib.config import Profile
 from ssrobust_lib.profile_paths import is_severity_file
+from ssrobust_lib.profile_sections import CALIBRATED, Training
 
 PAPER_SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "pneumonia": {"own": ("rsna",), "external": ()},

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ssrobust_lib import store
-from ssrobust_lib.config import SHARED_IMAGES, Profile, ProfileError, SetChoice, TaskData
+from ssrobust_lib.config import SHARED_IMAGES, Profile, ProfileError
 from ssrobust_lib.datasets import LOADERS, Source, index_samples, structures_of
 from ssrobust_lib.datasets.cache import build_cache, open_cache
 from ssrobust_lib.datasets.left_out import sort_left_out
@@ -18,6 +18,7 @@ from ssrobust_lib.datasets.manifest import load_manifest
 from ssrobust_lib.datasets.stored_images import StoredImages
 from ssrobust_lib.preprocessing import CTSettings, XRaySettings
 from ssrobust_lib.profile_fields import ALL
+from ssrobust_lib.profile_sections import SetChoice, TaskData
 from ssrobust_lib.progress import progress
 from ssrobust_lib.seeds import derive_seed
 from ssrobust_lib.sources import image_folder, write_phantoms

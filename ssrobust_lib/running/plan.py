@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from ssrobust_lib.config import Profile, SetChoice
+from ssrobust_lib.config import Profile
 from ssrobust_lib.control_arms import LABELS
 from ssrobust_lib.profile_fields import ALL
+from ssrobust_lib.profile_sections import SetChoice
 from ssrobust_lib.severities.files import measured_strengths
 from ssrobust_lib.sources import image_folder
 from ssrobust_lib.study import Cell, Study

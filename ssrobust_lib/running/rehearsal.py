@@ -14,9 +14,10 @@ from typing import Any
 
 import yaml
 
-from ssrobust_lib.config import PROJECT, Profile, SetChoice, TaskData
+from ssrobust_lib.config import PROJECT, Profile
 from ssrobust_lib.phantoms.writers import PHANTOM_WRITERS
 from ssrobust_lib.profile_fields import ALL
+from ssrobust_lib.profile_sections import SetChoice, TaskData
 
 STEPS = 2  # of every training
 # patients or scans: (validation, test, of each external set)

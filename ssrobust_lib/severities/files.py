@@ -16,8 +16,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ssrobust_lib.config import CALIBRATED, TASKS, Calibration, Profile, ProfileError
+from ssrobust_lib.config import Profile, ProfileError
 from ssrobust_lib.profile_paths import is_severity_file
+from ssrobust_lib.profile_sections import CALIBRATED, TASKS, Calibration
 from ssrobust_lib.registry import unknown_name
 
 FORMAT = "ssrobust-severities-1"
