@@ -55,7 +55,7 @@ def follow(project: Path) -> dict[str, str]:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What stands for a clone of the project: its files, so that results lie beside them, and this environment."""
     folder = tmp_path_factory.mktemp("project")
-    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+    for name in ("CITATION.cff", "Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(PROJECT / name, folder)
     for name in ("ssrobust_lib", "workflow", "notebooks", "book", "profiles", "data_manifests"):
         shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "_build"))
