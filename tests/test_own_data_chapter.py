@@ -125,5 +125,6 @@ def test_the_manifests_of_the_page_are_the_users_own(project: Path, followed: di
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PROFILES)
 def test_the_printed_command_ends_in_a_finished_book(project: Path, followed: dict[str, str], name: str) -> None:
-    address = run(BOOK + name, project).strip().splitlines()[-1].split("file://")[-1]
-    assert Path(address).is_file()
+    printed = run(BOOK + name, project)
+    found = re.search(r"^the report is ready: file://(.+)$", printed, re.MULTILINE)
+    assert found is not None and Path(found[1]).is_file(), printed
