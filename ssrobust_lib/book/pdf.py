@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ssrobust_lib.book.browser import find_chromium, open_window
+from ssrobust_lib.book.browser import open_window
 
 UPRIGHT, TURNED = 673, 1002
 """Pixels between the margins of an A4 page upright and turned, at 96 per inch (178 mm and 265 mm)."""
@@ -70,11 +70,6 @@ class Pdf:
     turned: int
     opened: int
     left: int
-
-
-def can_print() -> bool:
-    """Say whether a Chromium is installed."""
-    return find_chromium() is not None
 
 
 def write_pdf(single_file: Path, destination: Path) -> Pdf:

@@ -108,10 +108,6 @@ def _test(pair: Pair) -> TestResult:
     return signed_rank(pair.differences.mean(axis=0))
 
 
-def _method(blocks: Sequence[Block], level: float) -> CrossedResult:
-    return crossed_test(blocks, level=level)
-
-
 def _method_of(pair: Pair, level: float) -> CrossedResult:
     """The test of the method; a result without numbers where there is none."""
     if pair.units.size == 0 or not pair.seeds:
@@ -120,7 +116,7 @@ def _method_of(pair: Pair, level: float) -> CrossedResult:
     if pair.metric == "auroc placements":
         note = "placements of one image set depend on each other: see the AUROC's row"
         return CrossedResult("", len(pair.seeds), None, None, None, None, None, None, None, note)
-    return _method(blocks_of(pair.differences, pair.strata), level)
+    return crossed_test(blocks_of(pair.differences, pair.strata), level=level)
 
 
 def _interval(replicates: FloatArray | None, level: float) -> tuple[float, float]:
@@ -192,7 +188,7 @@ def _external_gap_rows(
         bounds = _interval(there[:, in_away] - here[:, in_home], level)
         away_values, home_values = away.differences[in_away], at_home.differences[in_home]
         test = rank_sum(away_values.mean(axis=0), home_values.mean(axis=0))
-        method = _method([Block(1.0, away_values), Block(-1.0, home_values)], level)
+        method = crossed_test([Block(1.0, away_values), Block(-1.0, home_values)], level=level)
         mean_arm = float(away.arm_values[in_away].mean() - at_home.arm_values[in_home].mean())
         mean_reference = float(away.reference_values[in_away].mean() - at_home.reference_values[in_home].mean())
         gap = replace(away, metric=f"{metric} gap", seeds=tuple(seeds))

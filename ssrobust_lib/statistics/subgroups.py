@@ -32,7 +32,6 @@ from ssrobust_lib.statistics.paired_tests import FloatArray
 
 EVERYBODY = ""
 ORGAN = "organ"
-SCOPES = ("clean", "all corruptions", "drop")
 METRICS = ("accuracy", "auroc", "dice")
 COLUMNS = (
     "task", "set", "role", "metric", "attribute", "group", "scope", "arm", "reference", "n", "n_seeds", "unit",
