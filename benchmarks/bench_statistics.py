@@ -54,7 +54,8 @@ SCANS = {
 }
 #: One network in ten loses a logit (Dice 0.55 to 0.31); in the run of the profile real two of fifteen lost 0.7 and 1.4.
 FAILED = {"failed": 0.1, "depth": 1.0}
-GAINS = {"xray": (0.1, 0.2, 0.4), "scan": (0.1, 0.3, 0.6)}  # in units of the models
+#: True gains of the power curves, in units of the models; at the second, all studies are spent on the interval's cover.
+GAINS = {"xray": (0.1, 0.2, 0.4, 0.8), "scan": (0.1, 0.3, 0.6, 1.2)}
 NOT_TESTS = ("covers", tests.BOOTSTRAP, tests.HIERARCHICAL)
 OF_METHOD = (tests.PRIMARY, tests.HILLIS_TEST, tests.OVER_SEEDS)
 
@@ -78,6 +79,7 @@ def _rows_of(size: Size, metric: str, studies: int) -> Iterator[dict[str, Any]]:
         yield _band(f"{place}: type-I error of the method (primary), {words}", rates[tests.PRIMARY], LOWEST, HIGHEST)
         if factor != 1:
             continue
+        equal = rates
         for name in (tests.HILLIS_TEST, tests.OVER_SEEDS):
             yield _at_most(f"{place}: type-I error of {name}", rates[name])
         yield _band(f"{place}: cover of the hierarchical bootstrap, methods equal", rates[tests.HIERARCHICAL], *COVER)
@@ -93,24 +95,30 @@ def _rows_of(size: Size, metric: str, studies: int) -> Iterator[dict[str, Any]]:
         if name not in (*NOT_TESTS, *OF_METHOD):
             yield _at_most(f"{place}: type-I error of {name}, these networks equal", rate)
     yield _band(f"{place}: cover of the paired bootstrap, these networks equal", rates[tests.BOOTSTRAP], *COVER)
-    yield from _power(size, metric, place, studies)
+    yield from _power(size, metric, place, studies, equal)
 
 
-def _power(size: Size, metric: str, place: str, studies: int) -> Iterator[dict[str, Any]]:
-    """Power of the primary test and of the paper's at growing true differences, and cover of the primary interval."""
+def _power(size: Size, metric: str, place: str, studies: int, none: Rates) -> Iterator[dict[str, Any]]:
+    """Power of the primary test and of the paper's at growing true differences, and cover of the primary interval.
+
+    Beside its words, a row of power has its point of the curve as numbers; `none` are the rates where the methods are
+    equal, with which a curve begins.
+    """
     gains = GAINS["scan" if metric == "Dice" else "xray"]
-    for gain in gains:
-        truth = true_gain(size, metric, gain)
-        n = studies if gain == gains[1] else min(studies, POWER_STUDIES)
-        rates = rates_of(size, metric, "method", n, gain=gain, every=False)
+    for gain in (0.0, *gains):
+        truth = true_gain(size, metric, gain) if gain else 0.0
+        n = studies if gain in (0.0, gains[1]) else min(studies, POWER_STUDIES)
+        rates = rates_of(size, metric, "method", n, gain=gain, every=False) if gain else none
         if gain == gains[1]:
             yield _band(
                 f"{place}: cover of the method's interval (primary), truth {truth:+.3f}", rates["covers"], *COVER
             )
         theirs = next(name for name in rates if name not in (*NOT_TESTS, *OF_METHOD))
-        text = f"{rates[tests.PRIMARY]:.2f} ({rates[theirs]:.2f})"
         words = f"{place}: power of the method's test ({theirs}) at {truth:+.3f}"
-        yield {"name": words, "measured": text, "goal": "", "met": None}
+        point = {"metric": metric, "size": place.split(", ", 1)[1], "difference": truth, "studies": n}
+        point |= {"method": rates[tests.PRIMARY], "networks": rates[theirs], "test": theirs}
+        text = f"{rates[tests.PRIMARY]:.2f} ({rates[theirs]:.2f})"
+        yield {"name": words, "measured": text, "goal": "", "met": None, "power": point}
 
 
 def _at_most(name: str, rate: float) -> dict[str, Any]:

@@ -76,18 +76,70 @@ def every_figure():
         for seed in (0, 1)
     ]
     leaks = pd.DataFrame(leaked, columns=["metric", "way", "init", "seed", "value"])
+    amounts = pd.DataFrame(
+        [
+            ("pneumonia", "labels", "accuracy", condition, init, amount, n, 0.7, 0.68, 0.72, 3)
+            for condition in ("clean", "all corruptions")
+            for init in ("scratch", "jigsaw")
+            for amount, n in (("0.01", 30), ("0.1", 300))
+        ],
+        columns=["task", "axis", "metric", "condition", "init", "amount", "n_images", "mean", "low", "high", "n_seeds"],
+    )
+    gains = pd.DataFrame(
+        {"task": "pneumonia", "role": "home", "metric": "accuracy", "scope": "clean", "arm": "jigsaw", "p": 0.04,
+         "reference": ["scratch", "scratch_long"], "difference": 0.02, "low": -0.01, "high": 0.05}
+    )  # fmt: skip
+    pairs = pd.DataFrame(
+        {
+            "name": ["a", "b"],
+            "arm": [0.5, 0.7],
+            "reference": [0.4, 0.6],
+            "difference": [0.1, 0.1],
+            "label": [0, 1],
+            "n_seeds": 3,
+        }
+    )
+    ranges = {f"{side}_{end}": pairs[side] for side in ("arm", "reference") for end in ("low", "high")}
+    pairs = pairs.assign(**ranges)
+    groups = compared.head(1).assign(
+        mean_arm=0.6,
+        mean_reference=0.57,
+        attribute="sex",
+        group="female",
+        scope="clean",
+        role="home",
+        set="rsna",
+        task="pneumonia",
+    )
+    powers = pd.DataFrame(
+        {"metric": "accuracy", "size": "3 seeds x 210 patients", "difference": [0.0, 0.05], "studies": [2000, 500],
+         "method": [0.05, 0.4], "networks": [0.3, 0.8], "test": "Wilcoxon signed-rank, patients"}
+    )  # fmt: skip
+    xray = figures.XRayCase("best (+0.10)", rng.random((8, 8)), 1, {"scratch": np.array([0.4, 0.6])}, None)
     dice = clean.rename(columns={"score": "dice"}).assign(sample_id="s1", structure="liver")
     picture = rng.random((8, 8))
     return {
         "corruption_bars": lambda: figures.corruption_bars(scores, metric="Accuracy", **words),
         "clean_bars": lambda: figures.clean_bars({"Accuracy": clean}, **words),
         "severity_curves": lambda: figures.severity_curves(scores, metric="accuracy", **words),
-        "feature_curves": lambda: figures.severity_curves(scores, metric="distance", bounded=False, **words),
+        "severity_curves, unbounded": lambda: figures.severity_curves(
+            scores, metric="distance", bounded=False, **words
+        ),
         "training_curves": lambda: figures.training_curves(training_curves(), score_name="AUROC", **words),
         "pretext_accuracy": lambda: figures.pretext_accuracy(solved, chance=0.01, **words),
         "structure_dice": lambda: figures.structure_dice(dice, **words),
         "class_balance": lambda: figures.class_balance(samples, **words),
         "calibration_curves": lambda: figures.calibration_curves(levels, search, score_name="accuracy", **words),
+        "amount_curves": lambda: figures.amount_curves(
+            amounts, metric="Accuracy", title="Labels", severities="severity 3", **words
+        ),
+        "arm_differences": lambda: figures.arm_differences(gains, title="Gains", **words),
+        "pair_scatter": lambda: figures.pair_scatter(
+            pairs, arms=("jigsaw", "scratch"), score="Dice", unit="scan", title="Scans", **words
+        ),
+        "subgroup_differences": lambda: figures.subgroup_differences(groups, metric="Dice", title="Groups", **words),
+        "power_curves": lambda: figures.power_curves(powers, title="Power", **words),
+        "xray_cases": lambda: figures.xray_cases([xray], **words),
         "forest_plot": lambda: figures.forest_plot(compared, **words),
         "leak_bars": lambda: figures.leak_bars(leaks, **words),
         "method_figure": figures.method_figure,

@@ -97,6 +97,22 @@ def test_the_page_names_misses_first_and_hides_nothing(tmp_path):
     assert "broken-20260101T000000Z.json" in text and "older-20260101T000000Z.json" in text
 
 
+def test_rows_of_power_are_drawn_and_kept_as_numbers(tmp_path):
+    points = [
+        {"metric": "Dice", "size": "3 seeds x 12 scans", "difference": truth, "studies": 500}
+        | {"method": rate, "networks": 0.9, "test": "Wilcoxon signed-rank, scans"}
+        for truth, rate in ((0.0, 0.05), (0.071, 0.43))
+    ]
+    rows = [{"name": f"power {k}", "measured": "", "met": None, "power": point} for k, point in enumerate(points)]
+    keep(tmp_path, rows=rows, name="statistics")
+    text = results_text(tmp_path)
+    assert "Power of the tests" in text and "<figure" in text
+    table = text[text.index("<table") : text.index("</table>")]
+    assert "{" not in table, "points stand in the figure and in the CSV, not as code in the table"
+    [run] = latest_results(tmp_path)[0]
+    assert [row.model_extra["power"] for row in run.rows] == points
+
+
 def test_the_page_says_when_all_goals_are_met_and_when_nothing_was_run(tmp_path):
     assert "No benchmark was run" in results_text(tmp_path)
     keep(tmp_path, rows=ROWS[1:2])

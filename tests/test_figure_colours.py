@@ -1,5 +1,6 @@
 """Arms can be told apart by every reader: with colour-blind eyes, in a grey print, and on a phone."""
 
+import inspect
 import io
 import itertools
 import math
@@ -55,6 +56,19 @@ def test_the_studys_own_arms_differ_in_grey(seen):
     for a, b in itertools.combinations(STUDY_ARMS, 2):
         assert abs(lightness[a] - lightness[b]) > 15, f"{a} and {b} print alike in grey"
     assert all(light < 85 for light in lightness.values()), "a bar fades into the paper"
+
+
+LIVE = {"explored_xrays", "explored_slices"}  # drawn at once by widgets, not part of the book
+
+
+def test_every_function_that_draws_is_among_those_that_are_tried():
+    drawing = {
+        name
+        for name in figures.__all__
+        if inspect.isfunction(function := getattr(figures, name))
+        and inspect.signature(function).return_annotation is figures.StudyFigure
+    }
+    assert drawing - LIVE == {name.split(",")[0] for name in every_figure()}
 
 
 @pytest.mark.parametrize("name", sorted(every_figure()))

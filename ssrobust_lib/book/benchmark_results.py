@@ -6,7 +6,8 @@ all, and from these files the page `Benchmarks`. No section of the paper.
 A file holds one `BenchmarkRun`: which benchmark, when, on which processor, with which versions, and its rows. A row
 says what was measured (`name`), the figure (`measured`, a text), the `goal` (a text that starts with <= or >=; empty
 where there is none) and whether it is `met`: true, false, or null where a figure has no goal or could not be measured.
-Further fields of a row (peer, version, images_per_second, ...) stand below its name, and are columns of the CSV.
+Further fields of a row (peer, version, images_per_second, ...) stand below its name, and are columns of the CSV. Rows
+with a field `power` (metric, size, difference, rates of two tests) are the points of the page's power curves.
 """
 
 import html
@@ -213,7 +214,21 @@ def _section(run: BenchmarkRun) -> str:
     judged = [row for row in run.rows if row.met is not None]
     met = sum(bool(row.met) for row in judged)
     verdict = f"{met} of {len(judged)} goals met." if judged else "None of its figures has a goal."
-    return f"## {run.name.replace(':', ', ')}\n\n**{verdict}**\n\n{_table(run)}\n\n{_about(run)}"
+    parts = [f"## {run.name.replace(':', ', ')}", f"**{verdict}**", _power_curves(run), _table(run), _about(run)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _power_curves(run: BenchmarkRun) -> str:
+    """The rows of power as a figure; empty where a run has none."""
+    from ssrobust_lib import figures as fig
+
+    points = pd.DataFrame(
+        [(row.model_extra or {}).get("power") for row in run.rows if "power" in (row.model_extra or {})]
+    )
+    if points.empty:
+        return ""
+    drawn = fig.power_curves(points, dataset=f"simulated studies, {run.started[:10]}", title="Power of the tests")
+    return f"```{{raw}} html\n{drawn.html()}\n```"
 
 
 def _about(run: BenchmarkRun) -> str:
@@ -250,14 +265,18 @@ def _table(run: BenchmarkRun) -> str:
         f"Benchmark {run.name}",
         tones={"verdict": _TONES},
         stacked=True,
-        data=pd.DataFrame([row.model_dump() for row in run.rows]),
+        data=pd.json_normalize([row.model_dump() for row in run.rows]),
     )
     return f"```{{raw}} html\n{table.html}\n```"
 
 
 def _further(row: Row) -> str:
     """The fields that a benchmark added to a row, in words: 'spread 40.1 to 74.3, turns 9'."""
-    fields = {name: value for name, value in (row.model_extra or {}).items() if value not in (None, "")}
+    fields = {
+        name: value
+        for name, value in (row.model_extra or {}).items()
+        if value not in (None, "") and not isinstance(value, dict)
+    }
     texts = {name: f"{value:,.4g}" if isinstance(value, float) else str(value) for name, value in fields.items()}
     return ", ".join(f"{name.replace('_', ' ')} {text}" for name, text in texts.items() if text not in row.name)
 

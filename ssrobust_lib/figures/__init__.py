@@ -24,6 +24,7 @@ from .leaks import leak_bars, leak_table
 from .method import method_figure
 from .panels import SlicePanels, XRayPanels
 from .points import PAIR_WORDS, pair_scatter
+from .power_curves import power_curves
 from .puzzles import Puzzle, jigsaw_examples, reassemble
 from .qualitative import Case, segmentation_cases
 from .qualitative_xrays import XRayCase, xray_cases
@@ -111,6 +112,7 @@ __all__ = [
     "pair_scatter",
     "paper_label",
     "paper_table",
+    "power_curves",
     "pretext_accuracy",
     "reassemble",
     "score_rows",

@@ -26,6 +26,8 @@ PAIR_WORDS: dict[str, dict[str, Any]] = {
 }
 """What the scores of `evaluation.pairs` are, by task."""
 
+_SIDES = ("arm", "arm_low", "arm_high", "reference", "reference_low", "reference_high")
+_NEEDED = ("name", "label", *_SIDES, "difference", "n_seeds")
 _LARGEST = 260.0  # square points, of the point that most units share
 _LOOK: dict[str, dict[str, Any]] = {
     "": {"color": "#00588c", "marker": "o"},
@@ -58,7 +60,7 @@ def pair_scatter(
     score : words for the score; unit : 'patient' or 'scan'.
     threshold : score drawn as dashed lines on both axes, such as that above which a call is right.
     """
-    require_columns(pairs, ["name", "label", "arm", "reference", "difference", "n_seeds"], "pairs")
+    require_columns(pairs, list(_NEEDED), "pairs")
     if pairs.empty:
         return message_figure(title, dataset, f"No {unit} was scored in both arms.")
     figure = new_figure(6.4)

@@ -14,6 +14,7 @@ from .canvas import StudyFigure, message_figure, picture, styled
 from .panels import label_word
 from .sheets import Box, Sheet
 from .style import FAINT, INK, arm_styles, order_arms, paper_label
+from .what_to_see import seen_in_xrays
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,10 @@ def xray_cases(
     several = max(values.size for case in cases for values in case.probabilities.values()) > 1
     seeds = "mean over the seeds; points: single seeds" if several else "the only seed"
     bars = f"Bars: {seeds}; dashed: the threshold of the call."
-    figure = sheet.figure(title, dataset, [bars, note])
+    means = [
+        (case.label, {arm: float(np.mean(values)) for arm, values in case.probabilities.items()}) for case in cases
+    ]
+    figure = sheet.figure(title, dataset, [bars, note], see=seen_in_xrays(means))
     for row, case in enumerate(cases):
         shown: list[tuple[str, np.ndarray | None]] = [("Image", case.image)]
         shown += [("Corrupted image", case.corrupted)] if corrupted else []

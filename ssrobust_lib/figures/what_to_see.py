@@ -181,9 +181,20 @@ def seen_in_cases(cases: Sequence[tuple[str, Mapping[str, float]]]) -> str:
     if not gaps:
         return rule
     title = max(gaps, key=lambda name: gaps[name])
+    if gaps[title] < 0.005:
+        return f"{rule} In none of these cases does the Dice of the arms differ."
     dice = dict(cases)[title]
     said = [f"{paper_label(arm)} {dice[arm]:.2f}" for arm in order_arms(dice)]
-    return f"{rule} The arms differ most in {' '.join(title.split())}: Dice {_some(said)}."
+    return f"{rule} The arms differ most in the case \u201c{' '.join(title.split())}\u201d: Dice {_some(said)}."
+
+
+def seen_in_xrays(cases: Sequence[tuple[int, Mapping[str, float]]]) -> str:
+    """In how many cases each arm's call is right; (label, arm -> mean probability of the finding) of each."""
+    rule = "A bar beyond the dashed line calls the finding."
+    arms = order_arms([arm for arm in cases[0][1] if all(arm in values for _, values in cases)])
+    right = {arm: sum((values[arm] >= 0.5) == bool(label) for label, values in cases) for arm in arms}
+    said = [f"{paper_label(arm)} {right[arm]}" for arm in arms]
+    return f"{rule} Calls that are right, of {len(cases)}: {_some(said)}." if said else rule
 
 
 def seen_in_probabilities(scores: Sequence[Mapping[str, float]]) -> str:
