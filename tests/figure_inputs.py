@@ -95,7 +95,7 @@ def every_figure():
             "arm": [0.5, 0.7],
             "reference": [0.4, 0.6],
             "difference": [0.1, 0.1],
-            "label": [0, 1],
+            "label": ["without the finding", "with the finding"],
             "n_seeds": 3,
         }
     )

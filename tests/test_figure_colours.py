@@ -4,6 +4,7 @@ import inspect
 import io
 import itertools
 import math
+import re
 
 import numpy as np
 import pytest
@@ -87,7 +88,10 @@ def test_letters_of_every_figure_can_be_read_on_a_phone(name):
     letters = canvas.smallest_letters(figure) / 72 / inches * width
     assert letters >= canvas.LEAST_LETTERS
     assert width < 500, "a phone would show little more than half of it at a time"
-    assert f"--least-width:{width}px" in figure.html(downloads=False)
+    [shown] = re.findall(r"--least-width:(\d+)px", figure.html(downloads=False))
+    assert int(shown) == pytest.approx(width, rel=0.01), (
+        "a second layout of the same figure may differ by a pixel or two"
+    )
 
 
 @pytest.mark.skipif(find_chromium() is None, reason="no Chromium is installed")

@@ -26,8 +26,7 @@ PAIR_WORDS: dict[str, dict[str, Any]] = {
 }
 """What the scores of `evaluation.pairs` are, by task."""
 
-_SIDES = ("arm", "arm_low", "arm_high", "reference", "reference_low", "reference_high")
-_NEEDED = ("name", "label", *_SIDES, "difference", "n_seeds")
+_RANGES = ("arm_low", "arm_high", "reference_low", "reference_high")
 _LARGEST = 260.0  # square points, of the point that most units share
 _LOOK: dict[str, dict[str, Any]] = {
     "": {"color": "#00588c", "marker": "o"},
@@ -60,7 +59,9 @@ def pair_scatter(
     score : words for the score; unit : 'patient' or 'scan'.
     threshold : score drawn as dashed lines on both axes, such as that above which a call is right.
     """
-    require_columns(pairs, list(_NEEDED), "pairs")
+    shared = len(pairs) > MOST_MARKS
+    columns = ["name", "label", "arm", "reference", "difference", "n_seeds", *(() if shared else _RANGES)]
+    require_columns(pairs, columns, "pairs")
     if pairs.empty:
         return message_figure(title, dataset, f"No {unit} was scored in both arms.")
     figure = new_figure(6.4)
@@ -70,7 +71,6 @@ def pair_scatter(
     if threshold is not None and low < threshold < high:
         for line in (axes.axhline, axes.axvline):
             line(threshold, color=FAINT, linestyle=(0, (4, 3)), linewidth=1.0, zorder=1)
-    shared = len(pairs) > MOST_MARKS
     points = _counted(pairs, arms, unit) if shared else _single(pairs, arms)
     handles = [
         _drawn(axes, label, points[points["label"] == label], int(points["n"].max()))
