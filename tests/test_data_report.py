@@ -22,7 +22,7 @@ def samples_of(n_train: int = 300, n_test: int = 8) -> pd.DataFrame:
 def test_counts_do_not_overflow_the_labels_small_type():
     counts = data_report.split_counts(samples_of(), {"rsna": "RSNA phantoms"})
     assert counts["positive"].tolist() == [300, 3]
-    assert counts["positive_share"].tolist() == ["100.0 %", "37.5 %"]
+    assert counts["positive_share"].tolist() == [1.0, 0.375]
     assert counts["part"].tolist() == ["training", "test"] and set(counts["set"]) == {"RSNA phantoms"}
 
 
@@ -84,7 +84,11 @@ def test_realism_of_phantoms_is_measured_on_their_files(tmp_path, monkeypatch):
     study = SimpleNamespace(profile=profile, table=lambda cell, name: samples)
     measures, auroc = data_report.phantom_realism(study)
     assert len(measures) == len(MEASURES) and 0.5 <= auroc <= 1
+    assert (measures["real_low"] < measures["real_high"]).all() and measures["within_share"].between(0, 1).all()
+    ranges = data_report.realism_ranges(measures)
+    assert ranges["real"].iloc[0] == f"{measures['real_low'].iloc[0]:.2f} to {measures['real_high'].iloc[0]:.2f}"
     said = readings.reading_realism(measures, auroc).data
+    assert f"at least {100 * measures['within_share'].min():.0f} % of the phantoms" in said
     assert f"AUROC {auroc:.2f}" in said and "the bound of 0.65" in said
     profile.phantoms = {}
     empty, none = data_report.phantom_realism(study)

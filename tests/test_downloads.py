@@ -85,6 +85,13 @@ def test_a_table_in_words_offers_the_rows_that_it_was_made_from():
     pd.testing.assert_frame_equal(pd.read_csv(io.BytesIO(csv)), curves.nlargest(1, "val_score").reset_index(drop=True))
 
 
+def test_shares_are_percent_on_the_page_and_shares_in_the_csv():
+    table = figures.html_table(pd.DataFrame({"positive_share": [0.375, float("nan")]}), "Balance", dataset="phantoms")
+    assert "37.5 %" in table.html and "–" in table.html
+    (csv,) = inside(table.html).values()
+    assert pd.read_csv(io.BytesIO(csv))["positive_share"].iloc[0] == 0.375
+
+
 @pytest.fixture
 def folder(tmp_path):
     """Two pages: one with two tables of one name and other numbers, and a figure; one with a table of the same name."""

@@ -56,8 +56,7 @@ def split_counts(samples: pd.DataFrame, names: dict[str, str] | None = None) -> 
     counts = counts.rename(columns={"split": "part"}).assign(part=counts["split"].map(PARTS))
     if samples["label"].isna().all():
         return counts.drop(columns="positive")
-    share = 100 * counts["positive"] / counts["labelled"].where(counts["labelled"] > 0)
-    return counts.assign(positive_share=[f"{value:.1f} %" if value == value else "–" for value in share])
+    return counts.assign(positive_share=counts["positive"] / counts["labelled"].where(counts["labelled"] > 0))
 
 
 def _positive(samples: pd.DataFrame) -> pd.Series:
@@ -189,6 +188,15 @@ def majority_note(study: "Study") -> str | None:
     return f"Accuracy of always giving the more frequent answer: {', '.join(shares)}."
 
 
+def realism_ranges(measures: pd.DataFrame) -> pd.DataFrame:
+    """The table of `phantom_realism` with ranges in words ('0.31 to 0.62'): measure, real, phantoms, within_share."""
+    ranges = {
+        who: [f"{low:.2f} to {high:.2f}" for low, high in measures[[f"{who}_low", f"{who}_high"]].to_numpy()]
+        for who in ("real", "phantoms")
+    }
+    return measures[["measure"]].assign(**ranges, within_share=measures["within_share"])
+
+
 def phantom_realism(study: "Study", n: int = 300) -> tuple[pd.DataFrame, float]:
     """How the X-ray phantoms of a run compare with real radiographs, measured on their files.
 
@@ -198,8 +206,9 @@ def phantom_realism(study: "Study", n: int = 300) -> tuple[pd.DataFrame, float]:
 
     Returns
     -------
-    table : measure; range over real radiographs (lowest 1st and highest 99th percentile of three sets); the phantoms'
-        1st to 99th percentile; share of the phantoms within. Empty where the run's X-rays are no phantoms.
+    table : measure; real_low and real_high, the range over real radiographs (lowest 1st and highest 99th percentile of
+        three sets); phantoms_low and phantoms_high, the phantoms' 1st to 99th percentile; within_share, that of the
+        phantoms within the real range. Empty where the run's X-rays are no phantoms.
     auroc : of a threshold on an image's mean brightness alone, in [0.5, 1]; NaN for an empty table.
     """
     from ssrobust_lib.datasets import LOADERS, XRay
@@ -218,9 +227,9 @@ def phantom_realism(study: "Study", n: int = 300) -> tuple[pd.DataFrame, float]:
     rows = [
         {
             "measure": _MEASURE_WORDS[name],
-            "real": f"{real[name][0]:.2f} to {real[name][1]:.2f}",
-            "phantoms": f"{own[name][0]:.2f} to {own[name][1]:.2f}",
-            "within": f"{100 * within[name]:.0f} %",
+            **{f"real_{end}": value for end, value in zip(("low", "high"), real[name], strict=True)},
+            **{f"phantoms_{end}": value for end, value in zip(("low", "high"), own[name], strict=True)},
+            "within_share": within[name],
         }
         for name in realism.MEASURES
     ]

@@ -73,11 +73,11 @@ def reading_realism(measures: pd.DataFrame, brightness: float) -> Markdown:
     """Whether the phantoms lie where real radiographs lie, and how far mean brightness gives them away."""
     if measures.empty:
         return Markdown("The X-rays of this run are real.")
-    least = min(int(words.split()[0]) for words in measures["within"])
+    least = measures["within_share"].min()
     limit = 0.65  # the study's own bound for phantoms that a threshold must not solve
     verdict = "below" if brightness < limit else "not below"
     return Markdown(
-        f"For every measure, at least {least} % of the phantoms lie within the range of real radiographs. A "
+        f"For every measure, at least {100 * least:.0f} % of the phantoms lie within the range of real radiographs. A "
         f"threshold on mean brightness alone separates the classes with AUROC {brightness:.2f}, {verdict} the bound of "
         f"{limit} set for these phantoms: pneumonia has to be *seen*."
     )

@@ -54,6 +54,11 @@ class HtmlTable:
         return self.caption
 
 
+def _percent(share: Any) -> str:
+    """Text of a share of 1: '37.5 %'."""
+    return "–" if pd.isna(share) else f"{100 * share:.1f} %"
+
+
 def _plain(value: Any, digits: int) -> str:
     """Text of a cell: floats rounded, counts with thousands, missing values as a dash."""
     if isinstance(value, bool):
@@ -128,7 +133,8 @@ def html_table(
     caption : what the table shows; the data set's name is added to it.
     dataset : name of the data set the numbers were measured on.
     headings : column -> words in the head; default: the column's name with spaces.
-    formats : column -> function from a value to its text; default: `digits` decimals, thousands separated.
+    formats : column -> function from a value to its text; default: `digits` decimals, thousands separated, and percent
+        in a column whose name ends in `_share` (a share of 1, which the CSV keeps).
     tones : column -> value -> 'good', 'bad' or 'open': shown as a coloured badge (the words stay).
     stacked : show each row as a card where the screen is narrow, for tables with long words.
     fold : words of a button that the whole table hides behind; None shows it.
@@ -162,7 +168,7 @@ def html_table(
     for row in frame.to_dict("records"):
         cells = []
         for column, value in row.items():
-            write = (formats or {}).get(column)
+            write = (formats or {}).get(column) or (_percent if str(column).endswith("_share") else None)
             plain: str = value if isinstance(value, Markup) else write(value) if write else _plain(value, digits)
             text: str = plain if isinstance(plain, Markup) else html.escape(str(plain))
             tone = (tones or {}).get(column, {}).get(str(value), "")
