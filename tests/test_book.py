@@ -5,13 +5,16 @@ import shutil
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
+from ssrobust_lib import figures
 from ssrobust_lib.book import texts as book_texts
-from ssrobust_lib.book.browser import find_chromium
+from ssrobust_lib.book.accessibility import axe_problems, axe_script, dark_problems
+from ssrobust_lib.book.browser import find_chromium, open_window
 from ssrobust_lib.book.build import (
     GENERATED,
     PAGE_NOTE,
@@ -373,3 +376,20 @@ def test_citation_file_and_version_agree() -> None:
     assert citation["version"] == ssrobust_lib.__version__
     assert f"## {ssrobust_lib.__version__}" in (PROJECT / "CHANGELOG.md").read_text()
     assert json.dumps(citation["license"]) == '"Apache-2.0"'
+
+
+@needs_chromium
+@pytest.mark.skipif(axe_script() is None, reason="axe-core is not installed")
+def test_what_tables_print_in_red_can_be_read_in_dark_colours_too(damaged: Path) -> None:
+    numbers = pd.DataFrame({"p": [0.00005], "p_holm": [0.0005]})
+    plain, output = (
+        figures.html_table(numbers, caption, dataset="phantoms", formats=figures.P_FORMATS).html
+        for caption in ("In the text", "In a notebook's output")
+    )
+    assert "ssrobust-red" in plain
+    insert(damaged / "index.html", f'{plain}<div class="cell_output"><div class="text_html">{output}</div></div>')
+    with open_window() as window:
+        window.resize(1280, 900)
+        window.open(damaged / "index.html")
+        assert axe_problems(window, axe_script() or "")[1] == []
+        assert dark_problems(window) == []

@@ -93,7 +93,7 @@ def test_comparison_table_says_n_interval_unit_and_both_p(compared):
     assert gaussian[0].startswith("Dice, Gaussian noise") and gaussian[3] == "not measured"
     assert "&lt;not&gt; predicted" in table.html
     assert shot[-1] == "higher" and clean[-1] == "–"
-    assert shot[0].startswith("Dice, shot noise") and table.html.count(f"color:{style.RED}") == 2
+    assert shot[0].startswith("Dice, shot noise") and table.html.count(f"ssrobust-red,{style.RED}") == 2
     assert "The method: other patients and other seeds" in table.html and "paired by scans" in table.html
 
 

@@ -89,7 +89,8 @@ def p_text(value: Any) -> str:
     if value is None or pd.isna(value):
         return "–"
     text = "&lt; 0.0001" if value < 0.0001 else f"{value:.1g}" if value < 0.001 else f"{value:.2g}"
-    return Markup(f'<span style="color:{RED};font-weight:600">{text}</span>') if value < 0.001 else text
+    look = f"color:var(--ssrobust-red,{RED});font-weight:600"
+    return Markup(f'<span style="{look}">{text}</span>') if value < 0.001 else text
 
 
 P_FORMATS: dict[str, Callable[[Any], str]] = {"p": p_text, "p_holm": p_text}
