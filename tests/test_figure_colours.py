@@ -106,6 +106,10 @@ def test_a_phone_scrolls_the_picture_and_not_the_page(tmp_path):
         window.open(page)
         assert window.look(390).width == 390
         assert window.evaluate("document.querySelector('img').clientWidth") == pytest.approx(least, abs=1)
+        hint = "getComputedStyle(document.querySelector('figcaption'), '::before').content"
+        assert ("scrolls sideways" in window.evaluate(hint)) == (least > canvas.PHONE)
+        window.look(1280)
+        assert window.evaluate(hint) == "none"
         assert window.look(1280).width == 1280
         assert window.evaluate("document.querySelector('img').clientWidth") > 700
 

@@ -16,6 +16,7 @@ def comparison(**changed):
     """One row of the comparisons table."""
     row = {
         "task": "pneumonia", "set": "rsna", "role": "home", "metric": "accuracy", "structure": "",
+        "scope": "clean", "severity": 0,
         "condition": "clean", "arm": "jigsaw", "n": 60, "n_seeds": 3, "unit": "patient", "mean_arm": 0.812,
         "mean_reference": 0.777, "difference": 0.035, "ci_low": -0.011, "ci_high": 0.081,
         "test": "Wilcoxon signed-rank", "p": 0.0123, "p_holm": 0.0246, "note": "", "method_ci_low": -0.211,
@@ -118,12 +119,32 @@ def test_corruptions_name_where_the_arm_is_ahead_and_what_the_paper_says():
     ]
     printed = paper_results()
     text = readings.reading_corruptions(table(*rows), printed, NAMES).data
-    holds(text, "1 of 3 corruptions (contrast)", "p < 0.001 in contrast and brightness", "correction in contrast")
-    holds(text, "The method differs (p < 0.05 after Holm's correction) in contrast")
+    holds(
+        text,
+        "1 of 3 corruptions (contrast)",
+        "the paper tests them (p < 0.001): for it in contrast, against it in brightness",
+    )
+    holds(text, "Differences of the method (p < 0.05 after Holm's correction): for it in contrast; of these networks")
+    holds(text, "these networks (p < 0.05 after Holm's correction): for it in contrast. The paper")
     theirs = printed[(printed["source"] == "Figure 3") & (printed["direction"] == "+")]
     holds(text, f"{len(theirs)} of 7")
     nowhere = comparison(condition="contrast", difference=-0.1, p=0.5, p_holm=0.5)
-    holds(readings.reading_corruptions(table(nowhere), printed, NAMES).data, "0 of 1 corruption (none)")
+    holds(
+        readings.reading_corruptions(table(nowhere), printed, NAMES).data,
+        "0 of 1 corruption (none)",
+        "correction): none; of",
+    )
+    guess = {"pneumonia": 0.8, "organs": None}
+    holds(
+        readings.reading_corruptions(table(nowhere), printed, NAMES, guess).data,
+        "1 of the 2 accuracies of both arms lies",
+    )
+    holds(
+        readings.reading_corruptions(table(nowhere), printed, NAMES, {"pneumonia": 0.9}).data,
+        "All 2 accuracies",
+        "0.900",
+    )
+    assert "accuracies" not in readings.reading_corruptions(table(nowhere), printed, NAMES, {"pneumonia": 0.5}).data
 
 
 def test_the_papers_own_words_are_its_values_and_its_p():
@@ -185,7 +206,7 @@ def test_aa_counts_false_alarms_before_and_after_correction():
     claims = pd.DataFrame({"verdict": ["undecided", "holds", "undecided"], "expected": ["+", "=", "+"]})
     claims["networks_verdict"] = ["holds", "holds", "undecided"]
     text = readings.reading_aa(table(*rows), claims).data
-    holds(text, "these networks, 2 of 2 comparisons", "1 after", "p = 0.010", "0 would *hold*")
+    holds(text, "these networks, 2 of 2 comparisons", "1 after", "belongs to Accuracy: p = 0.010", "0 would *hold*")
     holds(text, "the method, 1 of 1 comparison", "0 after", "p = 0.030", "1 about these networks")
     assert "no A/A arm" in readings.reading_aa(table(rows[-1]), claims).data
 
@@ -195,7 +216,7 @@ def test_the_more_frequent_answer_is_a_percentage():
 
 
 def test_realism_compares_brightness_with_its_bound():
-    measures = pd.DataFrame({"within": ["97 %", "88 %"]})
+    measures = pd.DataFrame({"within_share": [0.97, 0.88]})
     below, above = (readings.reading_realism(measures, auroc).data for auroc in (0.61, 0.7))
     holds(below, "88 %", "0.61")
     assert "not below" not in below

@@ -9,6 +9,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from ssrobust_lib.book.data_report import PARTS
+from ssrobust_lib.book.wording import chosen_of, listed
 from ssrobust_lib.figures import (
     HtmlTable,
     corruption_word,
@@ -22,12 +23,7 @@ from ssrobust_lib.figures import (
     signed,
     structure_title,
 )
-
-
-def _list(words: list[str]) -> str:
-    if len(words) < 2:
-        return "".join(words) or "none"
-    return f"{', '.join(words[:-1])} and {words[-1]}"
+from ssrobust_lib.figures.result_tables import compared_words
 
 
 def _percent(share: float) -> str:
@@ -44,7 +40,7 @@ def reading_splits(samples: pd.DataFrame, crossing: int, contents: int) -> Markd
         else f"**{counted(crossing, 'patient')} and {counted(contents, 'image')} in more than one part: scores on "
         "the test images flatter every network.**"
     )
-    return Markdown(f"{_list(parts)}. {leak} Patients are compared by name, images by the hash of their content.")
+    return Markdown(f"{listed(parts)}. {leak} Patients are compared by name, images by the hash of their content.")
 
 
 def reading_left_out(left_out: pd.DataFrame, task: str, dataset: str) -> Markdown | HtmlTable:
@@ -172,30 +168,66 @@ def paper_says(printed: pd.DataFrame) -> dict[tuple[str, str, str, str], str]:
     return said
 
 
-def reading_corruptions(comparisons: pd.DataFrame, printed: pd.DataFrame, names: Mapping[str, str]) -> Markdown:
-    """Where self-supervision is ahead, where significantly by estimand, and what the paper says of the corruptions."""
+def reading_corruptions(
+    comparisons: pd.DataFrame,
+    printed: pd.DataFrame,
+    names: Mapping[str, str],
+    majority: Mapping[str, float | None] | None = None,
+) -> Markdown:
+    """Where self-supervision is ahead, where significantly by estimand, and what the paper says of the corruptions.
+
+    Parameters
+    ----------
+    comparisons : means over the severities, of one metric per task.
+    majority : task -> accuracy of always giving the more frequent answer; None where there is no such answer.
+    """
     lines = []
     groups = dict(list(comparisons.groupby(["task", "arm"], sort=False)))
     for task, arm in sorted(groups, key=lambda key: list(names).index(key[0])):
         rows = groups[task, arm]
         by_name = {row["condition"]: row for row in rows.to_dict("records")}
         order = order_corruptions(by_name)
+        every = [corruption_word(name) for name in order]
         ahead = [corruption_word(name) for name in order if by_name[name]["difference"] > 0]
-        red = [corruption_word(name) for name in order if by_name[name]["p"] < 0.001]
-        kept = [corruption_word(name) for name in order if by_name[name]["p_holm"] < 0.05]
-        method = [corruption_word(name) for name in order if by_name[name]["method_p_holm"] < 0.05]
+        tests = {
+            "the method (p < 0.05 after Holm's correction)": ("method_p_holm", 0.05),
+            "these networks as the paper tests them (p < 0.001)": ("p", 0.001),
+            "these networks (p < 0.05 after Holm's correction)": ("p_holm", 0.05),
+        }
+        found = [f"{what}: {_by_direction(by_name, order, *rule)}" for what, rule in tests.items()]
         figure = "Figure 3" if task == "pneumonia" else "Figure 4"
         theirs = printed[(printed["source"] == figure) & (printed["direction"] == "+")]
         strong = printed[(printed["source"] == figure) & (printed["p"] <= 0.001)]
         strong_names = [corruption_word(name) for name in order_corruptions(strong["condition"])]
+        guess = (majority or {}).get(task)
         lines.append(
-            f"- *{task}* ({names[task]}): {paper_label(arm)} has the higher mean in {len(ahead)} of "
-            f"{counted(len(rows), 'corruption')} ({_list(ahead)}). The method differs (p < 0.05 after Holm's "
-            f"correction) in {_list(method)}. These networks, as the paper tests them: p < 0.001 in {_list(red)}, "
-            f"p < 0.05 after Holm's correction in {_list(kept)}. The paper, on its own data: higher in {len(theirs)} "
-            f"of 7, p < 0.001 in {_list(strong_names)}."
+            f"- *{task}* ({names[task]}): {paper_label(arm)} has the higher mean in "
+            f"{chosen_of(ahead, every, 'corruption')}. Differences of {'; of '.join(found)}. The paper, on its own "
+            f"data: higher in {len(theirs)} of 7, p < 0.001 in {listed(strong_names)}."
+            + ("" if guess is None else f" {_below_guessing(rows, guess)}")
         )
     return Markdown("\n".join(lines))
+
+
+def _by_direction(by_name: Mapping[str, Mapping], order: list[str], column: str, level: float) -> str:
+    """The corruptions whose p lies below the level, those for an arm apart from those against it."""
+    found = [name for name in order if by_name[name][column] < level]
+    sides = {
+        "for it": [corruption_word(name) for name in found if by_name[name]["difference"] > 0],
+        "against it": [corruption_word(name) for name in found if by_name[name]["difference"] <= 0],
+    }
+    return ", ".join(f"{side} in {listed(words)}" for side, words in sides.items() if words) or "none"
+
+
+def _below_guessing(rows: pd.DataFrame, guess: float) -> str:
+    """In how many means over the severities an arm errs more often than a constant answer would."""
+    means = pd.concat([rows["mean_arm"], rows["mean_reference"]])
+    below = int((means < guess).sum())
+    if not below:
+        return ""
+    which = f"All {len(means)}" if below == len(means) else f"{below} of the {len(means)}"
+    lie = "lies" if below == 1 else "lie"
+    return f"{which} accuracies of both arms {lie} below that of always giving the more frequent answer ({guess:.3f})."
 
 
 def reading_missed(comparisons: pd.DataFrame, names: Mapping[str, str], main: str) -> Markdown:
@@ -236,7 +268,7 @@ def reading_claims(claims: pd.DataFrame) -> Markdown:
 def _verdict_counts(verdicts: pd.Series) -> str:
     counts = verdicts.value_counts()
     order = [verdict for verdict in ("holds", "does not hold", "undecided", "not tested") if verdict in counts.index]
-    return _list([f"{counts[verdict]} *{verdict}*" for verdict in order])
+    return listed([f"{counts[verdict]} *{verdict}*" for verdict in order])
 
 
 def aa_count(same: pd.DataFrame) -> tuple[int, int, int]:
@@ -277,9 +309,11 @@ def reading_aa(comparisons: pd.DataFrame, same: pd.DataFrame) -> Markdown:
         tested = comparisons[comparisons[p].notna()]
         if len(tested):
             raw, after = int((tested[p] < 0.05).sum()), int((tested[corrected] < 0.05).sum())
+            first = tested.loc[tested[p].idxmin()]
             lines.append(
                 f"As tests of {words}, {raw} of {counted(len(tested), 'comparison')} have p < 0.05 before correction, "
-                f"{after} after it; the smallest: {format_p(float(tested[p].min()))}."
+                f"{after} after it. The smallest belongs to {compared_words(first)}: {format_p(float(first[p]))}, a "
+                f"difference of {signed(float(first['difference']))}."
             )
     if not lines:
         return Markdown("This run has no A/A arm.")

@@ -92,6 +92,7 @@ def corruption_bars(
 
     figure = new_figure(4.6)
     axes = figure.subplots()
+    highest = majority or 0.0
     for position, condition in enumerate(conditions):
         top = 0.0
         for turn, init in enumerate(arms):
@@ -99,6 +100,7 @@ def corruption_bars(
                 continue
             x = position + (turn - (len(arms) - 1) / 2) * width
             top = max(top, _bar(axes, x, width, by_seed[condition, init].to_numpy(), styles[init]))
+        highest = max(highest, top)
         if condition in p_values:
             p = p_values[condition]
             axes.annotate(
@@ -112,8 +114,9 @@ def corruption_bars(
     axes.set_xticks(range(len(conditions)), ticks, fontsize=10.5)
     axes.tick_params(axis="x", length=0)
     axes.set_xlim(-0.55, len(conditions) - 0.45)
-    axes.set_ylim(0, 1.08)
-    axes.set_yticks(np.arange(0, 1.01, 0.2))
+    end = min(1.0, np.ceil(5 * highest + 0.5) / 5)  # the next tick, with room for the p values
+    axes.set_ylim(0, 1.08 * end)
+    axes.set_yticks(np.arange(0, end + 0.01, 0.2 if end > 0.6 else 0.1))
     axes.set_ylabel(f"{metric}, mean over severities")
     axes.yaxis.grid(True)
     handles: list = arm_patches(arms)

@@ -94,11 +94,12 @@ def subgroup_differences(
     ]
     legend_above(axes, handles)
     estimand = "the method (other patients and seeds)" if by_seeds else "these networks (other patients; one seed)"
-    measured = rows[(rows["scope"] == scopes[0]) & rows["difference"].notna() & (rows["attribute"] != "")]
-    see = (
-        f"{paper_label(arm)} is ahead in {int((measured['difference'] > 0).sum())} of {len(measured)} groups: right of "
-        "zero it does better."
-    )
+    counts = []
+    for scope in scopes:
+        measured = rows[(rows["scope"] == scope) & rows["difference"].notna() & (rows["attribute"] != "")]
+        where = f" ({_SCOPES[scope][0].lower()})" if len(scopes) > 1 else ""
+        counts.append(f"{int((measured['difference'] > 0).sum())} of {len(measured)} groups{where}")
+    see = f"{paper_label(arm)} is ahead in {' and in '.join(counts)}: right of zero it does better."
     notes = [f"Lines: 95 % intervals of {estimand}. {EXPLORATORY}"]
     return finish(figure, title, dataset, notes, see=see)
 

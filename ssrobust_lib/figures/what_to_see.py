@@ -139,7 +139,7 @@ def seen_in_calibration(levels: pd.DataFrame) -> str:
     """For which corruptions the strongest severity brings the score down to the floor."""
     reached = levels.groupby("corruption", sort=False)["reached_floor"].last().astype(bool)
     missed = [corruption_word(str(name)) for name in reached.index[~reached]]
-    rest = f"; not for {_some(missed)}, whatever the strength" if missed else ""
+    rest = f"; not for {_some(missed)}, up to the end of the range that is searched" if missed else ""
     met = f"{int(reached.sum())} of {len(reached)} corruptions"
     return f"Severity 5 stands where the score meets the floor for {met}{rest}."
 
@@ -185,7 +185,7 @@ def seen_in_cases(cases: Sequence[tuple[str, Mapping[str, float]]]) -> str:
         return f"{rule} In none of these cases does the Dice of the arms differ."
     dice = dict(cases)[title]
     said = [f"{paper_label(arm)} {dice[arm]:.2f}" for arm in order_arms(dice)]
-    return f"{rule} The arms differ most in the case \u201c{' '.join(title.split())}\u201d: Dice {_some(said)}."
+    return f"{rule} The arms differ most in the case \u201c{title.splitlines()[0]}\u201d: Dice {_some(said)}."
 
 
 def seen_in_xrays(cases: Sequence[tuple[int, Mapping[str, float]]]) -> str:
