@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 import pytest
-from figure_inputs import DATASET, every_figure
+from figure_inputs import DATASET, every_figure, training_curves
 from matplotlib.colors import to_rgb
 from PIL import Image
 
@@ -78,6 +78,17 @@ def test_every_figure_says_what_to_see_and_on_what(name):
     assert len(figure.see.split()) > 5 and figure.see.endswith((".", "?")), figure.see
     assert figure.caption.startswith(figure.see) and "Data: " in figure.caption
     assert "nan" not in figure.caption.lower().split()
+
+
+def test_a_validation_loss_that_rises_again_is_said_to():
+    curves = training_curves()  # losses fall together
+    said = figures.training_curves(curves, score_name="AUROC", dataset=DATASET).see
+    assert "No validation loss rises again" in said
+    late = (curves["init"] == "jigsaw") & (curves["epoch"] > 2)
+    risen = curves.assign(val_loss=curves["val_loss"].where(~late, curves["epoch"]))
+    said = figures.training_curves(risen, score_name="AUROC", dataset=DATASET).see
+    assert "keeps falling: Self-supervised (jigsaw) from epoch 2" in said
+    assert "Normal training from" not in said
 
 
 @pytest.mark.parametrize("name", sorted(every_figure()))

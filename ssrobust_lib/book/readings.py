@@ -18,6 +18,7 @@ from ssrobust_lib.figures import (
     html_table,
     interval_text,
     metric_title,
+    order_arms,
     order_corruptions,
     paper_label,
     signed,
@@ -79,6 +80,9 @@ def reading_realism(measures: pd.DataFrame, brightness: float) -> Markdown:
     )
 
 
+_PIECES = {"pneumonia": "X-ray", "organs": "slice"}
+
+
 def reading_pretext(accuracy: pd.DataFrame, names: dict[str, str]) -> Markdown:
     """Whether the puzzles were learned, per task."""
     lines = []
@@ -90,9 +94,28 @@ def reading_pretext(accuracy: pd.DataFrame, names: dict[str, str]) -> Markdown:
         mark = "" if learned == len(rows) else " Every later table marks this arm *pretext not learned*."
         lines.append(
             f"- *{task}* ({names[task]}), {paper_label(arm)}: {span} of the held-out puzzles solved, chance "
-            f"{rows['chance'].iloc[0]:.3g}, {counted(int(rows['n'].iloc[0]), 'image')} per seed; {verdict}.{mark}"
+            f"{rows['chance'].iloc[0]:.3g}, {counted(int(rows['n'].iloc[0]), _PIECES[task])} per seed; {verdict}.{mark}"
+        )
+    if (accuracy["task"] == "organs").any():
+        lines.append(
+            "- Slices of one scan resemble one another: interval and test for *organs*, which take each for itself, "
+            "promise more certainty than there is."
         )
     return Markdown("\n".join(lines))
+
+
+def reading_best_epochs(curves: pd.DataFrame) -> Markdown:
+    """In how many trainings of each arm the best epoch was the last one; `curves` are of one task."""
+    best = curves.loc[curves.groupby(["init", "seed"], sort=False)["val_score"].idxmax()]
+    last = curves.groupby(["init", "seed"])["epoch"].max()
+    at_end = {
+        arm: sum(row.epoch == last[arm, row.seed] for row in best[best["init"] == arm].itertuples())
+        for arm in order_arms(best["init"])
+    }
+    if not any(at_end.values()):
+        return Markdown("No best epoch is the last one.")
+    said = [f"{paper_label(arm)} {n} of {(best['init'] == arm).sum()}" for arm, n in at_end.items()]
+    return Markdown(f"The best epoch is the last one: {listed(said)}.")
 
 
 def reading_transfer(transfer: pd.DataFrame) -> Markdown:
@@ -102,20 +125,30 @@ def reading_transfer(transfer: pd.DataFrame) -> Markdown:
         one = rows[rows["seed"] == rows["seed"].iloc[0]]
         taken = one[one["status"] == "transferred"]
         if len(taken):
-            numbers = f"{int(taken['parameters'].sum()):,} of {int(one['parameters'].sum()):,} numbers"
+            numbers = f"{int(taken['parameters'].sum()):,} of {int(one['parameters'].sum()):,} weights"
             lines.append(
                 f"- *{task}*, {paper_label(arm)}: {len(taken)} of {counted(len(one), 'tensor')} come from the pretext "
                 f"task, {numbers}."
             )
-    return Markdown("\n".join([*lines, "- All other arms: every tensor starts from random weights."]))
+    return Markdown(
+        "\n".join([*lines, "- All other arms: nothing is taken over, every tensor starts as it is initialised."])
+    )
 
 
-def reading_comparisons(comparisons: pd.DataFrame, names: dict[str, str]) -> Markdown:
+def reading_comparisons(
+    comparisons: pd.DataFrame,
+    names: dict[str, str],
+    *,
+    same: pd.DataFrame | None = None,
+    majority: float | None = None,
+) -> Markdown:
     """Each comparison in one line: means, difference, interval, n, unit and p.
 
     Parameters
     ----------
     names : set -> short words.
+    same : the same comparisons of the A/A arm, whose difference is then put beside it.
+    majority : accuracy of always giving the more frequent answer, which accuracies are then held against.
     """
     lines = []
     for row in comparisons.to_dict("records"):
@@ -128,9 +161,29 @@ def reading_comparisons(comparisons: pd.DataFrame, names: dict[str, str]) -> Mar
             f"- {words}: {paper_label(row['arm'])} {row['mean_arm']:.3f}, normal training "
             f"{row['mean_reference']:.3f}; difference {signed(row['difference'])} over "
             f"{counted(row['n'], row['unit'])} and {counted(row['n_seeds'], 'seed')}. The method: "
-            f"{_tested(row, 'method_')}. These networks: {_tested(row, '')}."
+            f"{_tested(row, 'method_')}. These networks: {_tested(row, '')}.{_same_words(row, same)}"
+            + ("" if majority is None or row["metric"] != "accuracy" else _guess_words(row, majority))
         )
     return Markdown("\n".join(lines) or "No comparison was made.")
+
+
+def _same_words(row: Mapping, same: pd.DataFrame | None) -> str:
+    """How far normal training differs from itself in the same comparison."""
+    if same is None:
+        return ""
+    keys = ["task", "set", "role", "metric", "structure", "condition"]
+    there = same[(same[keys] == pd.Series({key: row[key] for key in keys})).all(axis=1) & same["difference"].notna()]
+    return f" Normal training against itself (A/A): {signed(there['difference'].iloc[0])}." if len(there) else ""
+
+
+def _guess_words(row: Mapping, guess: float) -> str:
+    """Which of both arms is right less often than a constant answer."""
+    arms = {paper_label(row["arm"]): row["mean_arm"], "normal training": row["mean_reference"]}
+    below = [name for name, mean in arms.items() if mean < guess]
+    if not below:
+        return ""
+    who = "Both are" if len(below) == 2 else f"{below[0][:1].upper()}{below[0][1:]} is"
+    return f" {who} right less often than who always gives the more frequent answer ({guess:.3f})."
 
 
 def _tested(row: Mapping, side: str) -> str:
@@ -265,10 +318,18 @@ def reading_claims(claims: pd.DataFrame) -> Markdown:
     return Markdown("\n".join(lines))
 
 
+_VERDICT_WORDS = {
+    "holds": ("*holds*", "*hold*"),
+    "does not hold": ("*does not hold*", "*do not hold*"),
+    "undecided": ("is *undecided*", "are *undecided*"),
+    "not tested": ("is *not tested*", "are *not tested*"),
+}
+
+
 def _verdict_counts(verdicts: pd.Series) -> str:
     counts = verdicts.value_counts()
     order = [verdict for verdict in ("holds", "does not hold", "undecided", "not tested") if verdict in counts.index]
-    return listed([f"{counts[verdict]} *{verdict}*" for verdict in order])
+    return listed([f"{counts[verdict]} {_VERDICT_WORDS[verdict][int(counts[verdict] > 1)]}" for verdict in order])
 
 
 def aa_count(same: pd.DataFrame) -> tuple[int, int, int]:
