@@ -57,7 +57,7 @@ def test_p_below_a_thousandth_is_red_and_others_are_not(scores, comparisons):
     red = {name for name, text in printed.items() if to_hex(text.get_color()) == style.RED}
     assert red == {"shot_noise", "contrast"}
     assert printed["shot_noise"].get_text().split(" \u25bc")[0] == "p < 0.001"
-    assert printed["brightness"].get_text().split(" \u25bc")[0] == "p = 0.001"
+    assert printed["brightness"].get_text().split(" \u25bc")[0] == "p = 0.0010"
     assert printed["resolution"].get_text() == "no test"
 
 
