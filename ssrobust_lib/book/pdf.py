@@ -47,7 +47,8 @@ _NUMBER_NOTES = """(() => {
       const words = fold.textContent.trim().replace(/\\s+/g, ' ');
       if (!notes.has(words)) notes.set(words, notes.size + 1);
       const mark = document.createElement('small');
-      mark.textContent = ` ${button} [${notes.get(words)}]`;
+      mark.textContent = `${button}\\u00a0[${notes.get(words)}]`;
+      mark.style.display = 'block';
       fold.replaceWith(mark);
     }
     if (!notes.size) continue;
