@@ -114,7 +114,7 @@ def test_rows_of_power_are_drawn_and_kept_as_numbers(tmp_path):
 
 
 def test_the_page_says_when_all_goals_are_met_and_when_nothing_was_run(tmp_path):
-    assert "No benchmark was run" in results_text(tmp_path)
+    assert "No results lay in `runs/benchmarks`" in results_text(tmp_path)
     keep(tmp_path, rows=ROWS[1:2])
     assert results_text(tmp_path).startswith("**The only goal was met.**\n")
 

@@ -146,3 +146,10 @@ def test_every_column_of_the_studys_tables_is_described():
     lacking = {*COLUMNS, *CLAIM_COLUMNS, *EFFECT_COLUMNS, *FURTHER_COLUMNS, *OF_GROUPS} - set(COLUMN_WORDS)
     assert not lacking, f"COLUMN_WORDS lacks {sorted(lacking)}"
     assert columns_text().count("\n") == len(COLUMN_WORDS) + 2
+
+
+def test_columns_are_sorted_and_understood_without_their_neighbours():
+    names = [line.split("`")[1] for line in columns_text().splitlines()[2:]]
+    assert names == sorted(names)
+    leaning = re.compile(r"^(its|the same|that|there)\b|^(the |up)?(larg|small|upp|low)er?(est)?( end)?$")
+    assert not [name for name, words in COLUMN_WORDS.items() if leaning.search(words)]

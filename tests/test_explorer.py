@@ -261,5 +261,7 @@ def test_the_books_strips_show_the_most_changed_image_from_clean_to_severity_5(r
     most = choose_samples(run, dataclasses.replace(states[3]), "xray_changed")[0].sample_id
     assert {state.sample_id for state in states} == {most}
     text = explorer_text(tiny_study)
+    assert text.startswith(":::{admonition}") and "phantoms" in text.splitlines()[0], "no word that these are phantoms"
+    assert "Networks of seed 0, the first of the run." in text and "First seed" not in text
     assert text.count("<img alt=") == 2 and text.count("```") == 4
     assert "## An X-ray" in text and "## A CT slice" in text and most in text

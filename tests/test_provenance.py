@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from ssrobust_lib import store
-from ssrobust_lib.book import answers, citing, provenance
+from ssrobust_lib.book import answers, bibliography, citing, provenance
 from ssrobust_lib.config import PROFILES, load_profile
+from ssrobust_lib.datasets.manifest import load_manifest
 from ssrobust_lib.hardware import hardware
 
 RECORD = {"seconds": 2.0, "cpu_seconds": 3.0, "peak_memory_bytes": 2**30, "commit": "abc", "versions": {"torch": "2"}}
@@ -83,6 +84,52 @@ def test_the_page_of_a_finished_study(tiny_study):
     assert text.count("…</td>") == samples.groupby(["set", "split"]).ngroups, "a checksum for each part of each set"
     cited = citing.citation_text(tiny_study)
     assert "@software{ssrobust" in cited and "@misc{navarro2021" in cited
+
+
+def test_terms_say_what_a_whole_copy_holds_and_explain_only_what_is_shown(tiny_study):
+    text = provenance._terms(tiny_study)
+    assert "a whole copy: 299 images" in text and "as published" not in text
+    assert "Phantoms lie in the layout" in text
+    assert "keys of the page How to cite" not in text, "sets of phantoms show no key"
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (0, "Every file could be read."),
+        (1, "1 file could not be read and was left out."),
+        (1200, "1,200 files could not be read and were left out."),
+    ],
+)
+def test_files_that_could_not_be_read(files, words):
+    assert provenance._unread(files) == words
+
+
+def test_phantoms_are_named_in_one_sentence_and_a_version_without_a_release_has_a_year(tiny_study):
+    cited = citing.citation_text(tiny_study)
+    assert cited.count("cite this software") == 1 and cited.count("Phantoms in the layouts of") == 1
+    titles = [load_manifest(name).title for task in tiny_study.profile.tasks for name in tiny_study.profile.sets(task)]
+    assert len(titles) > 1 and all(title in cited for title in titles)
+    assert f"year = {{{citing.book_year()}}}" in cited and citing.book_year().isdigit()
+    released = citing.about_software() | {"date-released": "1999-01-02"}
+    assert "year = {1999}" in citing.software_bibtex(released, year=citing.book_year())
+
+
+def test_references_are_alphabetical_family_names_first():
+    from pybtex.database import parse_file
+    from pybtex.plugin import find_plugin
+
+    bibliography.setup(None)
+    written = find_plugin("pybtex.style.formatting", bibliography.STYLE)().format_bibliography(
+        parse_file(str(citing.BIBLIOGRAPHY))
+    )
+    texts = [entry.text.render_as("text") for entry in written]
+    names = [text.split(",")[0].lower() for text in texts]
+    assert names == sorted(names) and "navarro" in names
+    assert any(text.startswith("Navarro, Fernando") for text in texts)
+    assert bibliography.STYLE in citing.BOOK_CONFIGURATION.read_text() and bibliography.__name__ in (
+        citing.BOOK_CONFIGURATION.read_text()
+    )
 
 
 def test_the_software_is_cited_as_its_citation_file_says():

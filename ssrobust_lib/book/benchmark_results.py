@@ -190,7 +190,8 @@ def results_text(folder: Path | None = None) -> str:
 
 
 _NONE = (
-    "**No benchmark was run on the machine where this book was made.** `make bench` runs them and keeps what it finds."
+    "**No results lay in `runs/benchmarks` when this book was made.** `make bench` measures them and keeps what it "
+    "finds there; the next `make book` shows it."
 )
 
 

@@ -42,8 +42,10 @@ _FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # whoever asks for another machine is found out at once
     "--remote-debugging-port=0",
 )
+TALLEST_PICTURE = 16_000
+"""Pixels of a screenshot's height; Chromium draws nothing beyond 16,384."""
+
 _PHONE_BELOW = 600  # pixels; narrower windows are measured as a phone shows them
-_TALLEST = 16_000  # pixels; Chromium draws nothing beyond 16,384
 # Side bars glide when the window changes its width; a page is measured at rest.
 _AT_REST = """{
   const style = document.createElement('style');
@@ -221,7 +223,10 @@ class Window:
                 return bytes(content)
 
     def look(self, width: int, screenshot: Path | None = None) -> Rendering:
-        """Measure the open page in a window `width` pixels wide; save it whole as PNG where `screenshot` is given."""
+        """Measure the open page in a window `width` pixels wide; save it whole where `screenshot` (a PNG) is given.
+
+        A page taller than Chromium draws at once goes on in further files beside it: `<name>-2.png`, `<name>-3.png`.
+        """
         self.resize(width, 900)
         expression = _MEASURE.replace("WIDTH", str(width))
         answer = self._call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
@@ -229,9 +234,10 @@ class Window:
             raise BrowserError(f"the page could not be measured: {answer['exceptionDetails']}")
         found = json.loads(answer["result"]["value"])
         if screenshot is not None:
-            area = {"x": 0, "y": 0, "width": width, "height": min(found["height"], _TALLEST), "scale": 1}
-            picture = self._call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=area)
-            Path(screenshot).write_bytes(base64.b64decode(picture["data"]))
+            for path, top, height in parts_of_picture(Path(screenshot), found["height"]):
+                area = {"x": 0, "y": top, "width": width, "height": height, "scale": 1}
+                picture = self._call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=area)
+                path.write_bytes(base64.b64decode(picture["data"]))
         formulas = list(found["formulas"])
         if found["unrendered"]:
             formulas.append("formulas stay unrendered: MathJax did not load")
@@ -288,6 +294,15 @@ class Window:
             return json.loads(self._connection.recv())
         except (WebSocketException, OSError) as error:
             raise BrowserError(f"Chromium stopped answering while {doing}: {error}") from error
+
+
+def parts_of_picture(path: Path, height: int) -> list[tuple[Path, int, int]]:
+    """Files of a screenshot of a page `height` pixels tall: path, first pixel and height of each, top first."""
+    tops = range(0, max(height, 1), TALLEST_PICTURE)
+    return [
+        (path if part == 1 else path.with_stem(f"{path.stem}-{part}"), top, min(TALLEST_PICTURE, height - top))
+        for part, top in enumerate(tops, start=1)
+    ]
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from ssrobust_lib.book.browser import Window, open_window
+from ssrobust_lib.book.browser import Window, open_window, parts_of_picture
 from ssrobust_lib.book.embedded_files import DOWNLOADS
 from ssrobust_lib.config import PROJECT
 from ssrobust_lib.figures import COLUMN_WORDS
@@ -38,6 +38,8 @@ _NOT_A_VALUE = {"nan", "<na>", "nat", "none", "null", "inf", "-inf"}
 def screenshots(html: Path, folder: Path, widths: Sequence[int] = WIDTHS) -> list[Path]:
     """Save every page, whole, as `<folder>/<page>-<width>.png` and return the paths.
 
+    A page taller than `browser.TALLEST_PICTURE` goes on in `<page>-<width>-2.png`, and so on.
+
     Raises
     ------
     BrowserError
@@ -51,8 +53,9 @@ def screenshots(html: Path, folder: Path, widths: Sequence[int] = WIDTHS) -> lis
             name = "-".join(page.relative_to(html).with_suffix("").parts)
             window.open(page)
             for width in widths:
-                written.append(folder / f"{name}-{width}.png")
-                window.look(width, screenshot=written[-1])
+                first = folder / f"{name}-{width}.png"
+                seen = window.look(width, screenshot=first)
+                written += [path for path, _, _ in parts_of_picture(first, seen.height)]
     return written
 
 

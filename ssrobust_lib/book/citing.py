@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 CITATION_FILE = PROJECT / "CITATION.cff"
 BIBLIOGRAPHY = PROJECT / "book" / "references.bib"
+BOOK_CONFIGURATION = PROJECT / "book" / "_config.yml"
 PAPER = "navarro2021"
 
 
@@ -27,13 +28,14 @@ def about_software() -> dict[str, Any]:
     return yaml.safe_load(CITATION_FILE.read_text(encoding="utf-8"))
 
 
-def software_bibtex(about: Mapping[str, Any], commit: str = "") -> str:
+def software_bibtex(about: Mapping[str, Any], commit: str = "", year: str = "") -> str:
     """BibTeX of the software, from the fields of a CITATION.cff.
 
     Parameters
     ----------
     about : title, version, authors; license, date-released, doi, repository-code and url where it states them.
     commit : of the code that was used, for the note; empty where unknown.
+    year : of a version that has no `date-released` yet; left out where empty.
 
     Examples
     --------
@@ -51,13 +53,18 @@ def software_bibtex(about: Mapping[str, Any], commit: str = "") -> str:
         "author": " and ".join(_author(author) for author in about["authors"]),
         "title": "{" + str(about["title"]) + "}",
         "version": about.get("version"),
-        "year": str(about["date-released"])[:4] if "date-released" in about else None,
+        "year": str(about["date-released"])[:4] if "date-released" in about else year,
         "doi": about.get("doi"),
         "url": address,
         "note": ", ".join(text for text in said if text) or None,
     }
     lines = [f"  {name} = {{{value}}}" for name, value in fields.items() if value]
     return "@software{ssrobust,\n" + ",\n".join(lines) + "\n}"
+
+
+def book_year() -> str:
+    """Year of the book's copyright, in its configuration: that of a version before its release."""
+    return str(yaml.safe_load(BOOK_CONFIGURATION.read_text(encoding="utf-8"))["copyright"])
 
 
 def _author(author: Mapping[str, str]) -> str:
@@ -101,7 +108,7 @@ def citation_text(study: "Study") -> str:
     parts = [
         "## This software",
         f"{authors}: *{about['title']}*. Version {about['version']}, licence {about['license']}.",
-        _block(software_bibtex(about, commit)),
+        _block(software_bibtex(about, commit, book_year())),
         "## The paper whose study it repeats",
         f"{{cite:t}}`{PAPER}`. Results of this book are not the paper's: say which of the two you cite.",
         _block(entries_bibtex([PAPER])),
@@ -116,12 +123,12 @@ def _data_sets(study: "Study") -> list[str]:
     from ssrobust_lib.datasets.manifest import load_manifest
     from ssrobust_lib.datasets.manifest_schema import NOT_STATED
 
-    profile, lines, keys = study.profile, [], []
+    profile, lines, keys, phantoms = study.profile, [], [], []
     for name in dict.fromkeys(name for task in profile.tasks for name in profile.sets(task)):
         manifest = load_manifest(name)
         cited = manifest.citation != NOT_STATED and manifest.citation in bibliography()
         if name in profile.phantoms:
-            lines.append(f"- {manifest.title}: phantoms in its layout; no image of it was used, cite this software.")
+            phantoms.append(manifest.title)
         elif cited:
             keys.append(manifest.citation)
             lines.append(f"- {manifest.title}: {{cite:t}}`{manifest.citation}`; terms: {manifest.terms}.")
@@ -129,7 +136,12 @@ def _data_sets(study: "Study") -> list[str]:
             lines.append(f"- {manifest.title}: {manifest.citation}; terms: {manifest.terms}.")
         else:
             lines.append(f"- {manifest.title}: its manifest states no citation.")
-    return ["\n".join(lines), *([_block(entries_bibtex(keys))] if keys else [])]
+    said = f"Phantoms in the layouts of {'; '.join(phantoms)}: no image of theirs was used, cite this software."
+    return [
+        *([said] if phantoms else []),
+        *(["\n".join(lines)] if lines else []),
+        *([_block(entries_bibtex(keys))] if keys else []),
+    ]
 
 
 def _block(bibtex: str) -> str:

@@ -2,8 +2,9 @@
 
 What enters: the file that `single_file` wrote. What leaves: a tagged PDF on A4 with a title page, page numbers,
 bookmarks and working links. What goes on paper and how is said by the print rules of `book/_static/single_file.css`;
-here only what needs measuring is done: tables too wide for the paper are made smaller, and turned where that would make
-them too small to read.
+here only what needs measuring is done: folds that fit are opened, words folded into a cell become numbered notes below
+their table, tables too wide for the paper are made smaller, and turned where that would make them too small to read,
+and a picture is made smaller where it and its caption would not fit on a page together.
 """
 
 import os
@@ -18,20 +19,53 @@ UPRIGHT, TURNED = 673, 1002
 SMALLEST = 0.72
 """Share of its size to which a table is made smaller before it is turned."""
 
+TALLEST_FIGURE = 850
+"""Pixels that a picture and its caption take at most: a page has 979 of them (259 mm), the rest is for a heading."""
+
 _PATIENCE_S = 300.0  # formulas of a long report are drawn one by one
 
 LONGEST_FOLDED = 40
 """Rows of a folded table that is opened on paper; of longer ones the paper says that they are in the HTML."""
 
-_UNFOLD_TABLES = """(() => {
+_UNFOLD = """(() => {
   let opened = 0, left = 0;
-  for (const fold of document.querySelectorAll('article details')) {
-    const table = fold.querySelector(':scope > :not(summary) table, :scope > table');
-    if (!table || fold.closest('td')) continue;
-    if (table.rows.length <= LONGEST + 1) { fold.open = true; opened += 1; }
+  for (const fold of document.querySelectorAll('article details:not(.above-input)')) {
+    if (fold.closest('td')) continue;
+    const rows = Math.max(0, ...Array.from(fold.querySelectorAll('table'), table => table.rows.length));
+    if (rows <= LONGEST + 1) { fold.open = true; opened += 1; }
     else { fold.open = false; fold.classList.add('not-printed'); left += 1; }
   }
   return {opened, left};
+})()"""
+_NUMBER_NOTES = """(() => {
+  for (const table of document.querySelectorAll('article table')) {
+    if (table.closest('details:not([open])') || table.parentElement.closest('table')) continue;
+    const notes = new Map();
+    for (const fold of table.querySelectorAll('td details')) {
+      const button = fold.querySelector('summary').textContent.trim();
+      fold.querySelector('summary').remove();
+      const words = fold.textContent.trim().replace(/\\s+/g, ' ');
+      if (!notes.has(words)) notes.set(words, notes.size + 1);
+      const mark = document.createElement('small');
+      mark.textContent = `${button}\\u00a0[${notes.get(words)}]`;
+      mark.style.display = 'block';
+      fold.replaceWith(mark);
+    }
+    if (!notes.size) continue;
+    const list = document.createElement('ol');
+    list.className = 'cell-notes';
+    for (const words of notes.keys()) list.append(Object.assign(document.createElement('li'), {textContent: words}));
+    (table.closest('.ssrobust-table') || table).after(list);
+  }
+})()"""
+_FIT_FIGURES = """(() => {
+  for (const figure of document.querySelectorAll('article figure')) {
+    const drawn = figure.querySelector('img, svg');
+    const height = figure.getBoundingClientRect().height;
+    if (!drawn || height <= TALLEST) continue;
+    const room = drawn.getBoundingClientRect().height - (height - TALLEST);
+    drawn.style.setProperty('max-height', Math.max(room, TALLEST / 3) + 'px', 'important');
+  }
 })()"""
 _FIT_TABLES = """(() => {
   const fitted = {smaller: 0, turned: 0};
@@ -62,7 +96,7 @@ _READY = """(async () => {
 
 @dataclass(frozen=True)
 class Pdf:
-    """What was written, how many bytes; tables made smaller, turned, unfolded, and left folded for their length."""
+    """What was written, how many bytes; tables made smaller and turned, folds opened and left for their length."""
 
     path: Path
     size: int
@@ -90,7 +124,9 @@ def write_pdf(single_file: Path, destination: Path) -> Pdf:
         window.resize(UPRIGHT, 1000)
         window.show_as("print")
         window.evaluate(_READY)
-        folded = window.evaluate(_with_numbers(_UNFOLD_TABLES, LONGEST=LONGEST_FOLDED))
+        folded = window.evaluate(_with_numbers(_UNFOLD, LONGEST=LONGEST_FOLDED))
+        window.evaluate(_NUMBER_NOTES)
+        window.evaluate(_with_numbers(_FIT_FIGURES, TALLEST=TALLEST_FIGURE))
         fitted = window.evaluate(_with_numbers(_FIT_TABLES, UPRIGHT=UPRIGHT, TURNED=TURNED, SMALLEST=SMALLEST))
         content = window.print()
     aside = destination.with_name(destination.name + ".part")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import yaml
 
-from ssrobust_lib.book.citing import about_software
+from ssrobust_lib.book.citing import about_software, bibliography
 from ssrobust_lib.book.data_report import PARTS
 from ssrobust_lib.figures.tables import Markup, object_frame, small
 
@@ -210,10 +210,21 @@ def _images(study: "Study") -> str:
         caption = f"Images of the task {task}, with checksums"
         note = (
             "SHA-256 over the sorted hashes of all images' contents, whole in the CSV: runs with the same value saw "
-            f"the same pixels. {fig.counted(len(left_out), 'file')} could not be read and were left out."
+            f"the same pixels. {_unread(len(left_out))}"
         )
         parts.append(fig.html_table(shown, caption, note=note, stacked=True, data=table).html)
     return "\n\n".join(f"```{{raw}} html\n{part}\n```" for part in parts)
+
+
+def _unread(files: int) -> str:
+    """What became of files that could not be read."""
+    if not files:
+        return "Every file could be read."
+    return (
+        f"{files:,} files could not be read and were left out."
+        if files > 1
+        else ("1 file could not be read and was left out.")
+    )
 
 
 def _terms(study: "Study") -> str:
@@ -224,7 +235,7 @@ def _terms(study: "Study") -> str:
     for name in dict.fromkeys(name for task in profile.tasks for name in profile.sets(task)):
         manifest = load_manifest(name)
         phantoms = name in profile.phantoms
-        published = "; ".join(f"{count:,} {what}" for what, count in manifest.counts.items()) or "not stated"
+        complete = "; ".join(f"{count:,} {what}" for what, count in manifest.counts.items()) or "not stated"
         rows.append(
             {
                 "set": manifest.title,
@@ -233,13 +244,16 @@ def _terms(study: "Study") -> str:
                 "licence": about_software()["license"] if phantoms else manifest.licence,
                 "citation": "this software" if phantoms else manifest.citation,
                 "terms": "those of this software" if phantoms else manifest.terms,
-                "published": published,
+                "complete": complete,
             }
         )
     note = (
-        "Phantoms lie in the layout of the set that is named, and hold nothing of its images. Citations: keys of the "
-        "page How to cite, which has them in full."
+        "Counts in small print: what a whole copy of the set holds by its manifest, without what the study leaves out."
     )
+    if any(row["images"] != "real" for row in rows):
+        note += " Phantoms lie in the layout of the set that is named, and hold nothing of its images."
+    if any(row["citation"] in bibliography() for row in rows):
+        note += " Citations: keys of the page How to cite, which has them in full."
     data, caption = pd.DataFrame(rows), "Data sets of this run, and their terms"
     shown = object_frame([_in_four_cells(row) for row in rows], ["set", "images", "licence", "citation"])
     table = fig.html_table(shown, caption, headings={"set": "data set"}, note=note, stacked=True, data=data)
@@ -250,7 +264,7 @@ def _in_four_cells(row: dict[str, str]) -> dict[str, Markup]:
     """Version and counts below the name of a data set, terms below its licence: seven columns are too wide a table."""
     words = {key: html.escape(text) for key, text in row.items()}
     return {
-        "set": Markup(words["set"] + small(f"{row['version']}; as published {row['published']}")),
+        "set": Markup(words["set"] + small(f"{row['version']}; a whole copy: {row['complete']}")),
         "images": Markup(words["images"]),
         "licence": Markup(words["licence"] + small(row["terms"])),
         "citation": Markup(words["citation"]),

@@ -290,7 +290,12 @@ def _with_pictures(
 
 def _about(left_out: int, width: int | None) -> str:
     """What the title page says of the file itself."""
-    text = "All pages of the report in one file; it needs no network. Code that shows results is folded behind buttons."
+    text = (
+        "All pages of the report in one file; it needs no network. "
+        '<span class="ssrobust-screen">Code that shows results is folded behind buttons.</span>'
+        '<span class="ssrobust-print">Code of the notebooks, long tables and the files to save are left out on paper: '
+        "they are in the HTML book.</span>"
+    )
     if left_out:
         text += f" Of the downloads, {left_out} (drawings in vector form, large tables) are only in the book's folder."
     if width is not None:

@@ -7,6 +7,7 @@ favours neither arm: those whose result changed most, mean of both arms (paper, 
 from typing import TYPE_CHECKING, Any
 
 from ssrobust_lib.book.examples import data_set_name
+from ssrobust_lib.book.texts import page_note
 from ssrobust_lib.config import AA_ARM
 from ssrobust_lib.evaluation.conditions import HIGHEST_SEVERITY
 from ssrobust_lib.explorer.finished_run import CT, FinishedRun
@@ -21,9 +22,9 @@ CORRUPTION, SEVERITY = "gaussian_noise", 3
 
 
 def explorer_text(study: "Study") -> str:
-    """Write the strips of states as Markdown, a section a task."""
+    """Write the strips of states as Markdown: on which images, then a section a task."""
     run = FinishedRun(study)
-    return "\n\n".join(_section(run, task) for task in run.tasks) + "\n"
+    return "\n\n".join([page_note(study.profile), *(_section(run, task) for task in run.tasks)]) + "\n"
 
 
 def shown_states(run: FinishedRun, task: str) -> list[State]:
@@ -47,7 +48,11 @@ def _section(run: FinishedRun, task: str) -> str:
 
     views: list[Any] = [look(run, state) for state in shown_states(run, task)]
     word = fig.corruption_word(views[0].state.corruption)
-    changed = f"Of all test images, the one that severity {SEVERITY} changed most: {subject(views[0])}. First seed."
+    score = "Dice" if task == CT else "probability of pneumonia"
+    changed = (
+        f"Shown: {subject(views[0])}, of all test images the one whose {score} severity {SEVERITY} moved furthest from "
+        f"the clean image's, mean of both arms. Networks of seed {views[0].state.seed}, the first of the run."
+    )
     words: dict[str, Any] = {"dataset": data_set_name(run.study, task)}
     if task == CT:
         heading, title = "A CT slice", f"One CT slice under {word}"

@@ -13,13 +13,13 @@ from .canvas import StudyFigure, arm_patches, legend_strip, message_figure, pict
 from .images import legend_rows, structure_patches
 from .panels import ProbabilityBars, filled, outlined, wrong_mark
 from .sheets import Sheet
-from .style import paper_label, structure_colours
+from .style import arm_styles, paper_label, structure_colours
 from .what_to_see import seen_in_probabilities, seen_in_slices
 
 
 @styled
 def explored_xrays(views: Sequence[Any], *, dataset: str, title: str, notes: Sequence[str] = ()) -> StudyFigure:
-    """One radiograph in several states, from left to right, with each arm's probability below.
+    """One radiograph in several states, from left to right, with each arm's probability below, beside its colour.
 
     Parameters
     ----------
@@ -31,9 +31,9 @@ def explored_xrays(views: Sequence[Any], *, dataset: str, title: str, notes: Seq
     pictures = sheet.row(n, sheet.column_width(n), above=0.26)
     bars = sheet.row(n, 0.42, above=0.02, below=0.42)
     arms = views[0].state.arms
-    handles = arm_patches(arms)
+    handles, styles = arm_patches(arms), arm_styles(arms)
     legend = sheet.strip(0.3)
-    see = seen_in_probabilities([view.scores for view in views])
+    see = seen_in_probabilities([view.scores for view in views], views[0].label)
     figure = sheet.figure(title, dataset, list(notes), see=see)
     for view, place, below in zip(views, pictures, bars, strict=True):
         axes = sheet.place(place)
@@ -41,8 +41,16 @@ def explored_xrays(views: Sequence[Any], *, dataset: str, title: str, notes: Seq
         axes.set_title(_level(view), fontsize=10.5, fontweight="normal", loc="center", pad=4)
         axes = sheet.place(below)
         ProbabilityBars(axes, arms, words=False).show(view)
-        said = "\n".join(f"{view.scores[arm]:.2f}{wrong_mark(view, arm)}" for arm in arms)
-        axes.set_xlabel(said, fontsize=10.5, labelpad=2, linespacing=1.15)
+        for line, arm in enumerate(arms):
+            words: dict[str, Any] = {
+                "fontsize": 10.5,
+                "va": "center",
+                "xycoords": "axes fraction",
+                "textcoords": "offset points",
+            }
+            height, said = -9 - 13.5 * line, f"{view.scores[arm]:.2f}{wrong_mark(view, arm)}"
+            axes.annotate("\u25a0", (0, 0), (0, height), color=styles[arm].colour, **words)
+            axes.annotate(said, (0, 0), (11, height), **words)
     legend_strip(sheet.place(legend), handles, fontsize=10.5)
     return figure
 

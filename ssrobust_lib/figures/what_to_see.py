@@ -228,20 +228,35 @@ def seen_in_xrays(cases: Sequence[tuple[int, Mapping[str, float]]]) -> str:
     return f"{rule} Calls that are right, of {len(cases)}: {_some(said)}." if said else rule
 
 
-def seen_in_probabilities(scores: Sequence[Mapping[str, float]]) -> str:
-    """At which severity each arm's answer changes; one mapping arm -> probability per severity, clean first."""
+def seen_in_probabilities(scores: Sequence[Mapping[str, float]], label: int | None = None) -> str:
+    """What each arm answers of the clean image, and at which severity it first answers otherwise.
+
+    Parameters
+    ----------
+    scores : arm -> probability of the finding, one mapping per severity, clean first.
+    label : 0, 1, or None where it is not known: an answer is then neither right nor wrong.
+    """
     said = []
     for arm in scores[0]:
-        answers = [state[arm] >= 0.5 for state in scores]
-        turned = [level for level, answer in enumerate(answers) if answer != answers[0]]
-        said.append(f"{paper_label(arm)} " + (f"changes its answer at severity {turned[0]}" if turned else "keeps it"))
-    return f"From left to right: {_some(said)}."
+        answers = [bool(state[arm] >= 0.5) for state in scores]
+        first, other = (_answer(answer, label) for answer in (answers[0], not answers[0]))
+        turned = next((level for level, answer in enumerate(answers) if answer != answers[0]), None)
+        goes = f"{first} at every severity" if turned is None else f"from {first} to {other} at severity {turned}"
+        said.append(f"{paper_label(arm)}: {goes}")
+    return f"Answers from left to right. {'; '.join(said)}."
+
+
+def _answer(finding: bool, label: int | None) -> str:
+    """'right' or 'wrong', or the answer itself where no label says which."""
+    if label is None:
+        return "the finding" if finding else "no finding"
+    return "right" if finding == bool(label) else "wrong"
 
 
 def seen_in_slices(dice: Sequence[Mapping[str, float]]) -> str:
     """Dice of each arm on the clean slice and at the strongest severity; one mapping arm -> Dice per severity."""
     ends = {arm: (dice[0][arm], dice[-1][arm]) for arm in dice[0]}
-    said = [f"{paper_label(arm)} from {a:.2f} to {b:.2f}" for arm, (a, b) in ends.items() if not np.isnan(a + b)]
+    said = [f"{paper_label(arm)}: {a:.2f} to {b:.2f}" for arm, (a, b) in ends.items() if not np.isnan(a + b)]
     if not said:
         return "Compare each prediction with the outlines above it."
-    return f"Dice of this slice, clean to severity {len(dice) - 1}: {_some(said)}."
+    return f"Dice of this slice from clean to severity {len(dice) - 1}. {'; '.join(said)}."
