@@ -163,3 +163,10 @@ def test_notes_say_when_few_networks_miss_most(comparisons):
     note = by_id(comparisons, "other-centre-missed", seed_scores=pd.DataFrame(scores))["note"]
     assert "of what normal training misses, 1 of 3 networks makes up 100 %" in note and "0 %, 0 %, 100 %" in note
     assert "of what the arm misses" not in note
+
+
+def test_a_change_from_the_home_set_has_words_of_its_own(comparisons):
+    line = by_id(with_row(comparisons, "dice gap", 0.0, 0.2, 0.9), "generalizability-confirmed")
+    assert "weakest: kits19 dice gap to home" in line["this_run"]
+    at_home = by_id(comparisons, "demonstrated-for-two-tasks")
+    assert "dice gap to home" not in at_home["this_run"] + at_home["interval"]

@@ -142,6 +142,8 @@ def test_families_are_as_declared(table):
         for p in ("p", "method_p"):
             np.testing.assert_allclose(rows[f"{p}_holm"], holm(rows[p]))
             np.testing.assert_allclose(rows[f"{p}_bh"], benjamini_hochberg(rows[p]))
+            sizes = rows["family_tests" if p == "p" else "method_family_tests"]
+            assert (sizes == rows[p].notna().sum()).all()
 
 
 def test_undeclared_rows_stay_uncorrected(table):

@@ -71,6 +71,9 @@ COLUMN_WORDS: Mapping[str, str] = {
     "method_note": "why the method has no test, or what to know about it",
     "equivalence_p": "p-value of equivalence of the method within the profile's margin (two one-sided tests)",
     "detectable": "smallest difference that the method's test would have found with 80 % power",
+    "equivalence_margin": "that margin",
+    "family_tests": "how many tests of these networks were corrected together, within the family",
+    "method_family_tests": "how many tests of the method",
     # claims
     "claim": "short name of a claim of the paper",
     "section": "where the paper makes it",

@@ -15,13 +15,18 @@ import numpy as np
 from ssrobust_lib.statistics.claims import ESTIMANDS, FAILS, HOLDS, RULES_ABOUT_MEANS, UNDECIDED, bounds
 
 DIRECTED = ("higher", "lower")
+#: Stands for 'gap' in the name of a comparison with the home set, where at home it is the change from clean images.
+HOME_GAP = "gap to home"
 _NO_P = 2.0
 
 
 def where(row: Mapping) -> str:
     """Short name of a comparison among others: what tells it apart."""
     condition = "" if row["scope"] == "clean" else f", {row['condition']}"
-    return f"{row['set']} {row['metric']}{condition}"
+    metric = row["metric"]
+    if row["role"] == "external" and metric.endswith(" gap"):
+        metric = f"{metric.removesuffix(' gap')} {HOME_GAP}"
+    return f"{row['set']} {metric}{condition}"
 
 
 def one_sided_p(row: Mapping, estimand: str) -> float:

@@ -47,12 +47,13 @@ COLUMNS = (
     "mean_arm", "mean_reference", "difference", "role", "structure", "scope", "severity",
     "ci_low", "ci_high", "test", "statistic", "p", "p_holm", "p_bh", "note",
     "method_ci_low", "method_ci_high", "method_test", "method_statistic", "method_df", "method_p", "method_p_holm",
-    "method_p_bh", "method_note", "equivalence_p", "detectable",
+    "method_p_bh", "method_note", "equivalence_p", "detectable", "equivalence_margin", "family_tests",
+    "method_family_tests",
 )  # fmt: skip
 __all__ = ["ALL_CORRUPTIONS", "COLUMNS", "Comparisons", "compare_all", "compare_and_test"]
 _NUMBERS = ("mean_arm", "mean_reference", "difference", "ci_low", "ci_high", "statistic", "p", "p_holm", "p_bh")
 _METHOD_NUMBERS = ("method_ci_low", "method_ci_high", "method_statistic", "method_df", "method_p", "method_p_holm")
-_MORE_NUMBERS = ("method_p_bh", "equivalence_p", "detectable")
+_MORE_NUMBERS = ("method_p_bh", "equivalence_p", "detectable", "equivalence_margin")
 
 
 class Comparisons(NamedTuple):
@@ -101,9 +102,9 @@ def _interval(replicates: FloatArray | None, level: float, metric: str) -> tuple
 def _method_columns(method: CrossedResult, metric: str, role: str, margins: Mapping[str, float]) -> dict:
     """The columns of the method, with equivalence and detectable difference; the note says why one is empty."""
     notes, equivalence, detectable = [method.note] if method.note else [], None, None
+    margin = _margin(metric, role, margins)
     if method.estimate is not None and method.standard_error is not None and method.df is not None:
         detectable = detectable_difference(method.standard_error, method.df)
-        margin = _margin(metric, role, margins)
         if margin is None:
             notes.append(f"no equivalence test: the profile has no margin for {metric}")
         else:
@@ -113,6 +114,7 @@ def _method_columns(method: CrossedResult, metric: str, role: str, margins: Mapp
         "method_ci_low": low, "method_ci_high": high, "method_test": method.test if method.p else "",
         "method_statistic": method.statistic, "method_df": method.df, "method_p": method.p,
         "method_note": "; ".join(notes), "equivalence_p": equivalence, "detectable": detectable,
+        "equivalence_margin": margin,
     }  # fmt: skip
 
 
