@@ -151,7 +151,7 @@ def test_a_missing_side_needs_a_set_that_labels_the_sides(comparisons):
     apart, merged = Setting(), Setting(merged={"kits19": ["kidney"]})
     assert by_id(comparisons, "other-centre-missed", setting=apart)["verdict"] == "holds"
     line = by_id(comparisons, "other-centre-missed", setting=merged)
-    assert line["verdict"] == "not tested" and "kits19 labels both sides as one (kidney)" in line["reason"]
+    assert line["verdict"] == "not tested" and "on kits19 both sides are labelled as one (kidney)" in line["reason"]
     assert by_id(comparisons, "other-centre-dice", setting=merged)["verdict"] == "holds"
 
 

@@ -114,6 +114,7 @@ COLUMN_WORDS: Mapping[str, str] = {
     "corruptions": "how many corruptions share it",
     "smallest_p": "smallest p-value that an exact signed-rank test of n pairs can give",
     "possible": "whether the printed p can occur",
+    "likely": "whether it can occur with arms that do well on the same units",
     "opposed_low": "share of the rank sum against the better arm, smallest that gives the printed p",
     "opposed_high": "the largest",
     "rank_biserial_low": "rank-biserial correlation, smallest that gives the printed p",
@@ -133,7 +134,7 @@ COLUMN_WORDS: Mapping[str, str] = {
     "what": "what a row is about",
     "printed": "what the paper prints",
     "beside": "what stands beside it",
-    "agrees": "whether the two agree",
+    "finding": "whether it agrees, does not fit, counts another unit, may be a part, or fits and is weak",
     # images and splits
     "images": "images, or scans",
     "patients": "patients",

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ssrobust_lib.config import AA_ARM
 
-from .result_tables import counted, detectable_text, interval_text, p_words, signed, statistic_text
+from .result_tables import counted, detectable_text, in_words, interval_text, p_words, signed, statistic_text
 from .style import corruption_word, metric_title, order_arms, order_corruptions, paper_label, structure_title
 from .tables import HtmlTable, Markup, folded, html_table, object_frame, p_text, small
 from .tidy import require_columns
@@ -68,8 +68,8 @@ def comparison_table(
             "Arm": "–" if missing else f"{row['mean_arm']:.3f}".replace("-", "−"),
             "Normal": "–" if missing else f"{row['mean_reference']:.3f}".replace("-", "−"),
             "Difference": "not measured" if missing else signed(row["difference"]),
-            "The method": _estimand_cell(row, "method_", one_family),
-            "These networks": _estimand_cell(row, "", one_family),
+            "The method": _estimand_cell(row, "method_", one_family, names),
+            "These networks": _estimand_cell(row, "", one_family, names),
             "n": Markup(counted(int(row["n"]), row["unit"]) + small(counted(int(row["n_seeds"]), "seed"))),
             "Paper": (paper or {}).get((row["task"], row["role"], row["metric"], row["condition"]), "–"),
         }
@@ -93,11 +93,11 @@ def comparison_table(
     return html_table(shown, caption, dataset=dataset, stacked=True, **options)
 
 
-def _estimand_cell(row: Mapping, side: str, one_family: bool) -> Markup:
+def _estimand_cell(row: Mapping, side: str, one_family: bool, names: Mapping[str, str] | None) -> Markup:
     """Interval, p and corrected p of one estimand, its test behind a button; `side` is '' or 'method_'."""
     p, corrected, test = row[f"{side}p"], row[f"{side}p_holm"], row[f"{side}test"]
     told = [] if pd.isna(row[f"{side}statistic"]) else [f"{test}, statistic {statistic_text(row[f'{side}statistic'])}"]
-    told += [row[f"{side}note"]] if row[f"{side}note"] else []
+    told += [in_words(row[f"{side}note"], names)] if row[f"{side}note"] else []
     if side and not pd.isna(row["detectable"]):
         found = detectable_text(row["detectable"], row["metric"])
         a = "" if found.startswith("no ") else "a difference of "
@@ -140,8 +140,8 @@ def _remarks(comparisons: pd.DataFrame) -> list[str]:
         return []
     return [
         f"In {counted(odd, 'row')} the interval of these networks leaves out 0 although p is not below 0.05: the "
-        "bootstrap asks about the mean of the differences, the tests of ranks about their signs and order, and with few "
-        "units the bootstrap is narrow."
+        "bootstrap asks about the mean of the differences, the tests of ranks about their signs and order, and with "
+        "few units the bootstrap is narrow."
     ]
 
 

@@ -72,7 +72,8 @@ def correct_families(
 ) -> pd.DataFrame:
     """Fill `family`, the corrected p-values and with how many tests.
 
-    A row in no family is 'undeclared' and uncorrected, with a note. Where even the smallest p-value that n units can give would not pass 0.05 after Holm, the note says so.
+    A row in no family is 'undeclared' and uncorrected, with a note. Where even the smallest p-value that n units can
+    give would not pass 0.05 after Holm, the note says so.
     """
     table = comparisons.reset_index(drop=True)
     family = pd.Series(UNDECLARED, index=table.index, dtype=object)

@@ -70,7 +70,7 @@ def why_untestable(
         part = claim.parts[row["part"]]
         if part.sides and row["set"] in setting.merged:
             names = ", ".join(setting.merged[row["set"]])
-            reasons.append(f"{row['set']} labels both sides as one ({names}): a single one cannot be missed")
+            reasons.append(f"on {row['set']} both sides are labelled as one ({names}): a single one cannot be missed")
         if part.rule == "level":
             reasons.append(_below_the_floor(row, setting))
         if part.rule == "above" and row["scope"] != "clean":
