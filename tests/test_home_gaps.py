@@ -10,9 +10,12 @@ from scipy.stats import mannwhitneyu
 
 from ssrobust_lib.evaluation.merged_structures import merge_structures
 from ssrobust_lib.evaluation.voxel_counts import COUNTS, structure_counts
+from ssrobust_lib.run_comparison.changes import largest_change
+from ssrobust_lib.statistics.amounts import curve_differences, curve_points
 from ssrobust_lib.statistics.comparisons import compare_and_test
 from ssrobust_lib.statistics.crossed import Block, crossed_test
-from ssrobust_lib.statistics.scales import cut_interval, largest_difference
+from ssrobust_lib.statistics.scales import cut_interval, cut_interval_of_mean, largest_difference
+from ssrobust_lib.statistics.subgroups import subgroup_scores
 
 ARMS = ("scratch", "jigsaw")
 KEYS = {"task": "organs", "init": "scratch", "seed": 0, "set": "home", "corruption": "clean", "severity": 0}
@@ -147,3 +150,28 @@ def test_intervals_end_where_the_scale_does_and_tests_stay():
     further = found.further[found.further["comparison"].str.contains("/dice/clean")]
     intervals = further[further["low"].notna()]
     assert intervals["low"].min() == -1 and intervals["high"].max() == 1
+
+
+def test_curves_and_changes_between_runs_end_there_too():
+    rows = [
+        (init, seed, value)
+        for init, values in (("scratch", (0.1, 0.9, 0.2)), ("jigsaw", (0.9, 0.1, 0.95)))
+        for seed, value in enumerate(values)
+    ]
+    networks = pd.DataFrame(rows, columns=["init", "seed", "value"])
+    networks = networks.assign(task="organs", axis="labels", metric="dice", condition="clean", amount="4", n_images=4)
+    points, differences = curve_points(networks), curve_differences(networks)
+    assert points["low"].min() == 0 and points["high"].max() == 1
+    assert (differences["low"].item(), differences["high"].item()) == (-1, 1)
+    assert cut_interval_of_mean(-0.5, 3.0, "feature_distance") == (-0.5, 3.0)
+    assert [largest_change("dice", ""), largest_change("dice", "scratch")] == [1, 2]
+
+
+def test_intervals_of_groups_end_at_the_scale_of_their_scope():
+    rows = segmentation(n=6, seeds=(0, 1), arms=ARMS, corruptions=("contrast",), structures=("liver",))
+    shifted = (rows["init"] == "jigsaw") & (rows["seed"] == 1) & (rows["severity"] > 0)
+    rows.loc[shifted, "dice"] = 0.0
+    samples = pd.DataFrame({"sample_id": rows["sample_id"].unique()}).assign(patient_id=lambda t: t["sample_id"])
+    found = subgroup_scores([rows], samples, arms=ARMS, home={"organs": "visceral"})
+    found = found[found["attribute"] == ""].set_index("scope")
+    assert found.loc["all corruptions", "method_ci_low"] == -1 and found.loc["drop", "method_ci_high"] == 2

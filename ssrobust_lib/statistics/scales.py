@@ -40,3 +40,16 @@ def cut_interval(low: float | None, high: float | None, largest: float) -> tuple
         return None if end is None else float(np.clip(end, -largest, largest))
 
     return cut(low), cut(high)
+
+
+def cut_interval_of_mean(low: float, high: float, metric: str) -> tuple[float, float]:
+    """The part of an interval of a mean score that lies between 0 and 1; of a metric without an upper end it stays.
+
+    Examples
+    --------
+    >>> cut_interval_of_mean(-0.2, 0.7, "dice"), cut_interval_of_mean(0.2, 1.7, "feature_distance")
+    ((0.0, 0.7), (0.2, 1.7))
+    """
+    if metric in UNBOUNDED:
+        return low, high
+    return float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1))
