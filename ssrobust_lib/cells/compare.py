@@ -41,7 +41,7 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
         n_bootstrap=profile.statistics.bootstrap,
         home=home,
         margins=profile.statistics.margins,
-        parts=_parts(study),
+        parts=home_parts(study),
     )
     arms = [arm for arm in profile.arms if arm != REFERENCE_ARM]
     comparisons, further = compared(arms=[arm for arm in arms if arm not in profile.controls])
@@ -67,7 +67,7 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
     store.write_table(folder / "subgroups.parquet", subgroup_scores(predictions, samples, arms=arms, home=home))
 
 
-def _parts(study: "Study") -> dict[str, dict[str, list[str]]]:
+def home_parts(study: "Study") -> dict[str, dict[str, list[str]]]:
     """Set of another centre -> its structures -> the structures of the networks' own set that each is made of."""
     if "organs" not in study.profile.tasks:
         return {}
