@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from comparison_rows import comparison_rows
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_claim_table import MARGINS, claim_of
 
@@ -74,6 +74,7 @@ def test_means_that_fail_are_named_beside_the_test_that_does_not(comparisons):
     assert by_id(more, claim_of(*parts, expected="-"))["verdict"] == "holds"
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(["higher", "lower"]), st.floats(-1, 1), st.floats(0, 1)), min_size=1, max_size=6)
 )
@@ -136,6 +137,7 @@ def test_a_level_that_n_cannot_reach_is_not_tested_of_these_networks(comparisons
     assert by_id(rows.assign(n=20), "segmentation-significance")["networks_verdict"] == "holds"
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(3, 15), min_size=1, max_size=6), st.integers(0, 2**32 - 1))
 def test_no_corrected_p_is_smaller_than_the_smallest(sizes, seed):
     generator = np.random.default_rng(seed)

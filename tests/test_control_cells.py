@@ -200,7 +200,8 @@ def test_control_arms_are_compared_in_families_of_their_own(study):
     assert found["comparison"].is_unique
     predictions = [study.table(need, "predictions") for need in cell.needs if "predictions" in _tables(study, need)]
     home = {task: study.profile.data[task].label for task in TASKS}
-    options = {"seed": 7, "n_bootstrap": 20, "home": home, "parts": home_parts(study)}
+    margins = study.profile.statistics.margins
+    options = {"seed": 7, "n_bootstrap": 20, "home": home, "parts": home_parts(study), "margins": margins}
     plain = compare_all(predictions, arms=["jigsaw", "scratch_aa"], **options)
     pd.testing.assert_frame_equal(found[~controls].reset_index(drop=True), plain)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prediction_tables import classification, segmentation
 from scipy.stats import mannwhitneyu
@@ -29,6 +29,7 @@ def counted(joint, structures):
     return table.assign(dice=2 * table["voxels_overlap"] / sizes, sample_id="a", patient_id="a", **KEYS)
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 50), min_size=16, max_size=16))
 def test_merged_sides_are_scored_as_one_structure_would_be(voxels):
     joint = np.array(voxels).reshape(4, 4)  # label values by predicted classes: background, liver, right, left
