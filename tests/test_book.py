@@ -25,6 +25,7 @@ from ssrobust_lib.book.build import (
     missing_files,
     pages,
     screenshots,
+    shorten_paths,
 )
 from ssrobust_lib.book.checks import WIDTHS, book_pages
 from ssrobust_lib.book.embedded_files import separate_pictures
@@ -156,6 +157,25 @@ def test_defaults_of_parameters_are_replaced_by_the_injected_ones(html: Path) ->
     page = BeautifulSoup((html / "notebooks" / "01_one.html").read_text(), "html.parser")
     shown = " ".join(cell.get_text() for cell in page.select("article .cell_input"))
     assert "size = 2" in shown and "size = 1" not in shown
+
+
+def test_parameters_do_not_tell_where_their_maker_keeps_profile_and_images() -> None:
+    source = (
+        'profile = "/home/someone/my runs/mine.yaml"\ndata = {"rsna": {"root": "D:\\\\images\\\\rsna/"}}\nshare = "a/b"'
+    )
+    cells = [
+        new_code_cell(source, metadata={"tags": ["injected-parameters"]}),
+        new_code_cell('x = "/not/ours"', metadata={"tags": ["report"]}),
+    ]
+    notebook = json.loads(nbformat.writes(new_notebook(cells=cells)))
+    shorten_paths(notebook)
+    assert notebook["cells"][0]["source"] == 'profile = "mine.yaml"\ndata = {"rsna": {"root": "rsna"}}\nshare = "a/b"'
+    assert "".join(notebook["cells"][1]["source"]) == 'x = "/not/ours"'
+
+
+def test_a_folder_of_this_machine_on_a_page_is_a_fault(damaged: Path) -> None:
+    insert(damaged / "index.html", f"<p>profile = {PROJECT / 'profiles' / 'demo.yaml'}</p>")
+    assert any("names a folder of the machine" in problem for problem in check_book(damaged, widths=()))
 
 
 def test_fold_code_keeps_defaults_of_a_notebook_that_ran_by_itself() -> None:

@@ -154,8 +154,9 @@ def test_the_reading_counts_and_gives_each_reason(table, search):
 
 def test_the_rule_is_said_as_the_profile_has_it(table):
     rule = Calibration(reference="mean", steps="score", floor=0.6)
-    text = reading_rule(rule, table).data
-    for words in ("the mean of all arms' score", "floor of 0.6", "equal steps of score", "0.01", "5 %"):
+    assert "floor of 0.49 (lowered from 0.6, see below);" in reading_rule(rule, table).data
+    text = reading_rule(rule, table.assign(floor=0.6)).data
+    for words in ("the mean of all arms' score", "floor of 0.6;", "equal steps of score", "0.01", "5 %"):
         assert words in text
     given = severities({"contrast": "given"}).assign(note="strengths of ImageNet-C; at or below 0.49 at level 5")
     assert "those of ImageNet-C; nothing was searched" in reading_rule(rule, given).data

@@ -12,7 +12,7 @@ from ssrobust_lib import figures
 from ssrobust_lib.book import cases
 from ssrobust_lib.cells import trained
 from ssrobust_lib.evaluation.pairs import pair_scores
-from ssrobust_lib.figures import XRayCase
+from ssrobust_lib.figures import XRayCase, signed
 from ssrobust_lib.registry import UnknownNameError
 
 differences = st.lists(st.integers(-3, 3), min_size=1, max_size=12)
@@ -98,6 +98,8 @@ def check_scans(found, structures, predictions, study):
         assert case.truth.shape == case.image.shape == case.predictions["jigsaw"].shape
         assert case.truth.max() <= len(structures)
         assert all(np.isclose(mean[arm], case.dice[arm]).any() for arm in case.dice)
+        if study.profile.seeds > 1:
+            assert case.title.endswith(f"shown {signed(case.dice['jigsaw'] - case.dice['scratch'])}"), "that seed's own"
 
 
 def test_scans_under_noise_are_chosen_by_the_gain_on_that_condition(tiny_study):

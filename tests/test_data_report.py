@@ -120,10 +120,12 @@ def test_a_comparison_in_a_sentence_has_n_interval_unit_test_and_both_p():
 
 def test_the_aa_arm_is_read_with_the_claims_it_would_bear_out():
     comparisons = pd.DataFrame({"p": [0.01, 0.2, np.nan], "p_holm": [0.02, 0.4, np.nan]})
-    comparisons = comparisons.assign(method_p=np.nan, method_p_holm=np.nan)
+    comparisons = comparisons.assign(method_p=np.nan, method_p_holm=np.nan, difference=0.1, structure="", role="home")
+    comparisons = comparisons.assign(metric=["accuracy", "dice", "dice"], condition="shot_noise", scope="corruption")
     same = pd.DataFrame({"verdict": ["holds", "holds", "undecided"], "expected": ["+", "0", "-"]})
     same["networks_verdict"] = same["verdict"]
     said = readings.reading_aa(comparisons, same).data
     assert "1 of 2 comparisons have p < 0.05 before correction, 1 after it" in said
+    assert "The smallest belongs to Accuracy, shot noise: p = 0.010, a difference of +0.100" in said
     assert "Of the claims that one arm is ahead, 1 would *hold* about the method" in said
     assert "no A/A arm" in readings.reading_aa(comparisons[:0], same).data

@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 import pytest
-from figure_inputs import DATASET, every_figure
+from figure_inputs import DATASET, every_figure, training_curves
 from matplotlib.colors import to_rgb
 from PIL import Image
 
@@ -80,6 +80,17 @@ def test_every_figure_says_what_to_see_and_on_what(name):
     assert "nan" not in figure.caption.lower().split()
 
 
+def test_a_validation_loss_that_rises_again_is_said_to():
+    curves = training_curves()  # losses fall together
+    said = figures.training_curves(curves, score_name="AUROC", dataset=DATASET).see
+    assert "No validation loss rises again" in said
+    late = (curves["init"] == "jigsaw") & (curves["epoch"] > 2)
+    risen = curves.assign(val_loss=curves["val_loss"].where(~late, curves["epoch"]))
+    said = figures.training_curves(risen, score_name="AUROC", dataset=DATASET).see
+    assert "keeps falling: Self-supervised (jigsaw) from epoch 2" in said
+    assert "Normal training from" not in said
+
+
 @pytest.mark.parametrize("name", sorted(every_figure()))
 def test_letters_of_every_figure_can_be_read_on_a_phone(name):
     figure = every_figure()[name]()
@@ -106,6 +117,10 @@ def test_a_phone_scrolls_the_picture_and_not_the_page(tmp_path):
         window.open(page)
         assert window.look(390).width == 390
         assert window.evaluate("document.querySelector('img').clientWidth") == pytest.approx(least, abs=1)
+        hint = "getComputedStyle(document.querySelector('figcaption'), '::before').content"
+        assert ("scrolls sideways" in window.evaluate(hint)) == (least > canvas.PHONE)
+        window.look(1280)
+        assert window.evaluate(hint) == "none"
         assert window.look(1280).width == 1280
         assert window.evaluate("document.querySelector('img').clientWidth") > 700
 

@@ -216,7 +216,7 @@ def test_verdict_stands_beside_the_claim_and_that_of_the_aa_arm():
 
 @pytest.mark.parametrize(
     ("p", "text"),
-    [(0.0002, "p < 0.001"), (0.001, "p = 0.001"), (0.0123, "p = 0.012"), (0.5, "p = 0.50"), (float("nan"), "no test")],
+    [(0.0002, "p < 0.001"), (0.001, "p = 0.0010"), (0.0123, "p = 0.012"), (0.5, "p = 0.50"), (float("nan"), "no test")],
 )
 def test_format_p(p, text):
     assert figures.format_p(p) == text
@@ -250,7 +250,7 @@ def test_effect_sizes_and_further_tests_name_their_question(compared):
     ]
     further = pd.DataFrame(rows, columns=keys)
     clean, gaussian, shot = cells(figures.effect_table(places, further, "Effects", dataset=DATASET))
-    assert clean[1:4] == ["–", "−0.25", "–"] and clean[4:] == ["0.2", "0.040"] and shot[2] == gaussian[2] == "–"
+    assert clean[1:4] == ["–", "−0.25", "–"] and clean[4:] == ["0.20", "0.040"] and shot[2] == gaussian[2] == "–"
     table = figures.further_table(places, further, "Further", dataset=DATASET)
     interval, test = cells(table)
     assert interval[1] == "the method" and interval[3:] == ["3 seeds, 12 scans", "[−0.100, +0.200]", "–"]

@@ -56,15 +56,24 @@ def test_p_below_a_thousandth_is_red_and_others_are_not(scores, comparisons):
     printed = {text.get_gid()[2:]: text for text in axes.texts}
     red = {name for name, text in printed.items() if to_hex(text.get_color()) == style.RED}
     assert red == {"shot_noise", "contrast"}
-    assert printed["shot_noise"].get_text() == "p < 0.001"
-    assert printed["brightness"].get_text() == "p = 0.001"
+    assert printed["shot_noise"].get_text().split(" \u25bc")[0] == "p < 0.001"
+    assert printed["brightness"].get_text().split(" \u25bc")[0] == "p = 0.0010"
     assert printed["resolution"].get_text() == "no test"
 
 
 def test_uncorrected_p_is_printed_when_asked_for_and_named(scores, comparisons):
     figure = figures.corruption_bars(scores, comparisons, metric="Accuracy", dataset=DATASET, p_column="p")
-    assert "p = 0.020" in texts(figure)
+    assert {"p = 0.020", "p = 0.020 \u25bc"} & set(texts(figure))
     assert "uncorrected" in figure.alt
+
+
+def test_p_of_an_arm_that_scores_lower_is_marked(scores, comparisons):
+    axes = figures.corruption_bars(scores, comparisons, metric="Accuracy", dataset=DATASET).axes[0]
+    means = scores[scores["severity"] > 0].groupby(["corruption", "init"])["score"].mean().unstack()
+    for text in axes.texts:
+        name = text.get_gid()[2:]
+        lower = means.loc[name, "jigsaw"] < means.loc[name, "scratch"] and text.get_text() != "no test"
+        assert text.get_text().endswith("\u25bc") == lower
 
 
 def test_bars_refuse_comparisons_of_several_metrics(scores, comparisons):

@@ -12,12 +12,14 @@ from ssrobust_lib import figures as fig
 from ssrobust_lib.book import readings_splits
 from ssrobust_lib.splits.leaks import (
     EFFECT_COLUMNS,
+    SAME_TEST,
     WAYS,
     LeakDesignError,
     design_leaks,
     leak_effects,
     leak_scores,
 )
+from ssrobust_lib.statistics.multiplicity import holm
 
 CHOICE = {"test": 0.2, "validation": 0.1, "label_fraction": 0.5}
 
@@ -136,6 +138,35 @@ def test_an_effect_is_found_where_it_is_and_with_its_size() -> None:
     assert mean["others found", "pretext leak", "jigsaw"] < 1
     counts = scores.groupby("metric")["n"].first()
     assert counts[["leaked found", "others found"]].tolist() == [10, 10]
+
+
+def test_the_same_difference_of_the_same_networks_is_one_test() -> None:
+    """The label leak alone touches normal training as both leaks do: the rows are equal, and are corrected as one."""
+
+    def both(way, arm, scores, labels):
+        changed = recalled(way, "jigsaw", scores, labels)
+        return np.clip(changed + 0.05 * (way == "row") * (arm == "jigsaw"), 0, 1)
+
+    effects = leak_effects(predictions(both), seed=1, n_bootstrap=100)
+    family = effects[effects["kind"].isin(["leak", "change"]) & effects["p"].notna()]
+    distinct = family.drop_duplicates(SAME_TEST)
+    assert 0 < len(distinct) < len(family)
+    np.testing.assert_allclose(distinct["p_holm"], holm(distinct["p"].to_numpy()))
+    same = effects.set_index(["kind", "metric", "way", "init"])
+    for metric in ("accuracy", "auroc"):
+        label, row = (same.loc[("leak", metric, way, "scratch"), "p_holm"] for way in ("label leak", "row"))
+        assert label == row
+
+
+def test_the_caption_counts_a_pretext_leak_for_arms_with_a_pretext_task_alone() -> None:
+    def pretext(way, arm, scores, labels):
+        return np.where(labels & (way == "pretext leak") & (arm == "jigsaw"), 0.99, scores)
+
+    scores = leak_scores(predictions(pretext), ["i00"])
+    means = scores[scores["metric"] == "accuracy"].groupby(["way", "init"])["value"].mean()
+    gained = means["pretext leak", "jigsaw"] - means["patient", "jigsaw"]
+    assert gained > 0.05
+    assert f"{gained:+.3f}" in fig.leak_bars(scores, dataset="phantoms").see
 
 
 def test_the_reading_tells_an_effect_from_none() -> None:

@@ -16,6 +16,7 @@ def comparison(**changed):
     """One row of the comparisons table."""
     row = {
         "task": "pneumonia", "set": "rsna", "role": "home", "metric": "accuracy", "structure": "",
+        "scope": "clean", "severity": 0,
         "condition": "clean", "arm": "jigsaw", "n": 60, "n_seeds": 3, "unit": "patient", "mean_arm": 0.812,
         "mean_reference": 0.777, "difference": 0.035, "ci_low": -0.011, "ci_high": 0.081,
         "test": "Wilcoxon signed-rank", "p": 0.0123, "p_holm": 0.0246, "note": "", "method_ci_low": -0.211,
@@ -55,6 +56,30 @@ def test_files_left_out_are_counted_by_reason():
         assert word in shown
 
 
+def test_comparison_stands_beside_that_of_normal_training_with_itself_and_a_constant_answer():
+    same = table(comparison(arm="scratch_aa", difference=-0.072), comparison(arm="scratch_aa", metric="auroc"))
+    said = readings.reading_comparisons(table(comparison()), NAMES, same=same, majority=0.79).data
+    holds(said, "Normal training against itself (A/A): \u22120.072.")
+    holds(said, "Normal training is right less often than who always gives the more frequent answer (0.790)")
+    both = readings.reading_comparisons(table(comparison()), NAMES, same=same[:0], majority=0.9).data
+    holds(both, "Both are right less often")
+    assert "itself" not in both
+    assert "less often" not in readings.reading_comparisons(table(comparison()), NAMES, majority=0.5).data
+    assert "less often" not in readings.reading_comparisons(table(comparison(metric="auroc")), NAMES, majority=0.9).data
+
+
+def test_trainings_that_stop_at_their_last_epoch_are_counted_by_arm():
+    rows = [
+        (arm, seed, epoch, score)
+        for arm, seed, scores in (("scratch", 0, (0.5, 0.6)), ("scratch", 1, (0.6, 0.5)), ("jigsaw", 0, (0.6, 0.5)))
+        for epoch, score in enumerate(scores, start=1)
+    ]
+    curves = pd.DataFrame(rows, columns=["init", "seed", "epoch", "val_score"])
+    said = readings.reading_best_epochs(curves).data
+    assert said == "The best epoch is the last one: Normal training 1 of 2 and Self-supervised (jigsaw) 0 of 1."
+    assert readings.reading_best_epochs(curves[curves["init"] == "jigsaw"]).data == "No best epoch is the last one."
+
+
 def test_comparison_says_means_difference_interval_n_unit_and_p():
     text = readings.reading_comparisons(table(comparison()), NAMES).data
     holds(text, "0.812", "0.777", "0.035", "0.011", "0.081", "60 patients", "3 seeds", "95 % interval")
@@ -89,7 +114,7 @@ def accuracy(*learned):
 
 def test_pretext_counts_seeds_and_marks_the_arm_that_has_not_learned():
     whole = readings.reading_pretext(accuracy(True, True), NAMES).data
-    holds(whole, "0.51", "0.02", "40 images", "2 of 2 seeds")
+    holds(whole, "0.51", "0.02", "40 X-rays", "2 of 2 seeds")
     assert "not learned" not in whole
     part = readings.reading_pretext(accuracy(True, False), NAMES).data
     holds(part, "0.02 to 0.51", "1 of 2 seeds", "pretext not learned")
@@ -118,12 +143,32 @@ def test_corruptions_name_where_the_arm_is_ahead_and_what_the_paper_says():
     ]
     printed = paper_results()
     text = readings.reading_corruptions(table(*rows), printed, NAMES).data
-    holds(text, "1 of 3 corruptions (contrast)", "p < 0.001 in contrast and brightness", "correction in contrast")
-    holds(text, "The method differs (p < 0.05 after Holm's correction) in contrast")
+    holds(
+        text,
+        "1 of 3 corruptions (contrast)",
+        "the paper tests them (p < 0.001): for it in contrast, against it in brightness",
+    )
+    holds(text, "Differences of the method (p < 0.05 after Holm's correction): for it in contrast; of these networks")
+    holds(text, "these networks (p < 0.05 after Holm's correction): for it in contrast. The paper")
     theirs = printed[(printed["source"] == "Figure 3") & (printed["direction"] == "+")]
     holds(text, f"{len(theirs)} of 7")
     nowhere = comparison(condition="contrast", difference=-0.1, p=0.5, p_holm=0.5)
-    holds(readings.reading_corruptions(table(nowhere), printed, NAMES).data, "0 of 1 corruption (none)")
+    holds(
+        readings.reading_corruptions(table(nowhere), printed, NAMES).data,
+        "0 of 1 corruption (none)",
+        "correction): none; of",
+    )
+    guess = {"pneumonia": 0.8, "organs": None}
+    holds(
+        readings.reading_corruptions(table(nowhere), printed, NAMES, guess).data,
+        "1 of the 2 accuracies of both arms lies",
+    )
+    holds(
+        readings.reading_corruptions(table(nowhere), printed, NAMES, {"pneumonia": 0.9}).data,
+        "All 2 accuracies",
+        "0.900",
+    )
+    assert "accuracies" not in readings.reading_corruptions(table(nowhere), printed, NAMES, {"pneumonia": 0.5}).data
 
 
 def test_the_papers_own_words_are_its_values_and_its_p():
@@ -151,14 +196,16 @@ def test_claims_are_counted_by_verdict():
     claims = pd.DataFrame({"arm": "jigsaw", "verdict": ["holds", "undecided", "undecided"], "reason": ""})
     claims["networks_verdict"] = ["holds", "holds", "does not hold"]
     said = readings.reading_claims(claims).data
-    holds(said, "of 3 claims", "about the method 1 *holds* and 2 *undecided*")
-    holds(said, "these networks 2 *holds* and 1 *does not hold*")
+    holds(said, "of 3 claims", "about the method 1 *holds* and 2 are *undecided*")
+    holds(said, "these networks 2 *hold* and 1 *does not hold*")
     assert "One seed" not in said
     holds(readings.reading_claims(claims.assign(reason="one seed")).data, "One seed says nothing about the method")
     holds(readings.reading_claims(claims.assign(networks_verdict=claims["verdict"])).data, "networks the same")
     for verdict in VERDICT_TONES:
         one = pd.DataFrame({"arm": ["jigsaw"], "verdict": [verdict], "networks_verdict": [verdict], "reason": [""]})
-        holds(readings.reading_claims(one).data, "of 1 claim", f"1 *{verdict}*")
+        said = readings.reading_claims(one).data
+        holds(said, "of 1 claim")
+        assert f"*{verdict}*" in said
 
 
 def test_aa_claims_counts_what_holds_for_normal_training_against_itself():
@@ -185,7 +232,7 @@ def test_aa_counts_false_alarms_before_and_after_correction():
     claims = pd.DataFrame({"verdict": ["undecided", "holds", "undecided"], "expected": ["+", "=", "+"]})
     claims["networks_verdict"] = ["holds", "holds", "undecided"]
     text = readings.reading_aa(table(*rows), claims).data
-    holds(text, "these networks, 2 of 2 comparisons", "1 after", "p = 0.010", "0 would *hold*")
+    holds(text, "these networks, 2 of 2 comparisons", "1 after", "belongs to Accuracy: p = 0.010", "0 would *hold*")
     holds(text, "the method, 1 of 1 comparison", "0 after", "p = 0.030", "1 about these networks")
     assert "no A/A arm" in readings.reading_aa(table(rows[-1]), claims).data
 
@@ -195,7 +242,7 @@ def test_the_more_frequent_answer_is_a_percentage():
 
 
 def test_realism_compares_brightness_with_its_bound():
-    measures = pd.DataFrame({"within": ["97 %", "88 %"]})
+    measures = pd.DataFrame({"within_share": [0.97, 0.88]})
     below, above = (readings.reading_realism(measures, auroc).data for auroc in (0.61, 0.7))
     holds(below, "88 %", "0.61")
     assert "not below" not in below

@@ -87,6 +87,9 @@ def test_corruption_error_by_hand_and_undefined_where_normal_training_loses_noth
     still = scores.assign(value=scores["clean"])
     table = figures.corruption_error_table(corruption_errors(still), "CE", dataset="d")
     assert cells(table)[0][1].endswith("relative undefined")
+    spread = errors.assign(relative_ce=np.where(errors["seed"] == 0, 9.0, -7.0))
+    uncertain = cells(figures.corruption_error_table(spread[spread["task"] == "pneumonia"], "Errors", dataset="d"))
+    assert all(cell.endswith("relative uncertain") for cell in uncertain[0][1:])
 
 
 def test_a_structure_has_both_arms_in_a_cell_and_shares_in_percent(scores):
@@ -106,7 +109,16 @@ def test_readings_name_who_errs_less_and_whose_features_move_less(scores):
     assert "move by 0.40 of the distance between two patients, those of normal training by 0.90" in text
     assert "Rank correlation of distance and drop: 0.9" in text or "Rank correlation of distance and drop: 1.0" in text
     text = readings_robustness.reading_confusion(scores).data
-    assert "10.0 % on clean scans and 30.0 % on corrupted ones" in text
+    assert "10.0 % of a structure's voxels go to another structure on clean scans and 30.0 % on corrupted ones" in text
+
+
+def test_corruptions_are_named_where_accuracy_and_its_balanced_error_disagree(scores):
+    errors = corruption_errors(scores)
+    assert "other way" not in readings_robustness.reading_corruption_errors(errors, NAMES, scores).data
+    worse = (scores["metric"] == "accuracy") & (scores["init"] == "jigsaw") & (scores["severity"] > 0)
+    turned = scores.assign(value=np.where(worse, scores["value"] - 0.4, scores["value"]))
+    said = readings_robustness.reading_corruption_errors(errors, NAMES, turned).data
+    assert "By accuracy it is the other way round under shot noise" in said
 
 
 def test_seeds_that_overlap_are_said_to(scores):

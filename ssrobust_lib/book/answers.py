@@ -64,11 +64,11 @@ def _sentence(found: Mapping[str, Mapping], metric: str, arm: str) -> str:
     beside = ""
     if clean is not None and pd.notna(clean["difference"]):
         beside = (
-            f", and on clean images by {signed(clean['difference'])} {interval_text(*_interval(clean)[:2])}".rstrip()
+            f" On clean images: {signed(clean['difference'])} {interval_text(*_interval(clean)[:2])}".rstrip() + "."
         )
     return (
         f"over all corruptions, {paper_label(arm)} changes {word} against normal training by "
-        f"{signed(corrupted['difference'])} ({within}){beside}: {verdict}."
+        f"{signed(corrupted['difference'])} ({within}): {verdict}.{beside}"
     )
 
 

@@ -75,6 +75,9 @@ _LIVE_CODE = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _LOG_LINES = 40
+_ABSOLUTE_PATH = re.compile(
+    r"""(?P<quote>["'])(?:/|[A-Za-z]:[/\\])(?:[^"'\n]*[/\\])?(?P<last>[^"'/\\\n]+)[/\\]*(?P=quote)"""
+)
 
 
 class BookError(RuntimeError):
@@ -198,6 +201,7 @@ def _assemble(
             raise BookError(f"the executed notebook {name!r} is missing: expected it at {path}")
         notebook = json.loads(Path(path).read_text(encoding="utf-8"))
         fold_code(notebook)
+        shorten_paths(notebook)
         if PAGE_NOTE in generated:
             insert_note(notebook, generated[PAGE_NOTE])
         text = json.dumps(notebook, indent=1, ensure_ascii=False)
@@ -235,6 +239,17 @@ def fold_code(notebook: dict) -> None:
             tags(cell)
         ):
             tags(cell).append("hide-input")
+
+
+def shorten_paths(notebook: dict) -> None:
+    """Leave of absolute paths among the parameters that papermill put in their last part, in place.
+
+    A report is read elsewhere; where its maker keeps profile and images is nobody's business.
+    """
+    for cell in notebook["cells"]:
+        if "injected-parameters" in cell.get("metadata", {}).get("tags", []):
+            source = cell["source"] if isinstance(cell["source"], str) else "".join(cell["source"])
+            cell["source"] = _ABSOLUTE_PATH.sub(r"\g<quote>\g<last>\g<quote>", source)
 
 
 def insert_note(notebook: dict, text: str) -> None:

@@ -29,17 +29,19 @@ RULE = (
     "the median, and the smallest (worst); gain: difference of the {score}, seeds averaged; ties by name."
 )
 _SCORES = {"scans": "mean Dice of the scan", "X-rays": "probability given to the label"}
-_SHOWN_SEED = " Predictions are those of the seed whose own gain is nearest to that mean."
+_SHOWN_SEED = " Predictions are those of the seed whose own gain (shown) is nearest to that mean."
 
 
 @dataclass(frozen=True)
 class _Chosen:
-    """One case: `name` of the scan or X-ray, `words` ('best'), `difference` over the seeds, and the `seed` to show."""
+    """One case: `name` of the scan or X-ray, `words` ('best'), `difference` over the seeds, the `seed` to show, and
+    that seed's own difference."""
 
     name: str
     words: str
     difference: float
     seed: int
+    of_seed: float
 
 
 def rule_words(units: str) -> str:
@@ -117,7 +119,7 @@ def _choose(study: "Study", predictions: pd.DataFrame) -> list[_Chosen]:
     for name, words in choose_cases(pairs).items():
         of_seed = differences.xs(name, level="name").sort_index()
         seed = int((of_seed - means[name]).abs().idxmin())
-        chosen.append(_Chosen(name, words, float(means[name]), seed))
+        chosen.append(_Chosen(name, words, float(means[name]), seed, float(of_seed[seed])))
     return chosen
 
 
@@ -126,6 +128,16 @@ def _title(study: "Study", chosen: _Chosen) -> str:
 
     number = signed(chosen.difference) if len(shown_arms(study)) > 1 else f"{chosen.difference:.3f}"
     return f"{chosen.words} ({number})"
+
+
+def _title_of_seed(study: "Study", chosen: _Chosen) -> str:
+    """The title where one seed's predictions are shown: with several seeds also that seed's own difference."""
+    from ssrobust_lib.figures import signed
+
+    title = _title(study, chosen)
+    if len(shown_arms(study)) < 2 or study.profile.seeds < 2:
+        return title
+    return f"{title}\nshown {signed(chosen.of_seed)}"
 
 
 def _cases(
@@ -151,7 +163,7 @@ def _cases(
             truth = merge_values(truth, merged, 1)
             found = {arm: merge_values(mask, merged, 0) for arm, mask in found.items()}
         case = Case(
-            title=_title(study, chosen),
+            title=_title_of_seed(study, chosen),
             image=np.asarray(cache.images[position], np.float32),
             truth=truth,
             predictions=found,

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from ssrobust_lib.book.browser import Window, open_window
 from ssrobust_lib.book.embedded_files import DOWNLOADS
+from ssrobust_lib.config import PROJECT
 from ssrobust_lib.figures import COLUMN_WORDS
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ def page_problems(page: Path, soup: "BeautifulSoup", heaviest: int = HEAVIEST_PA
     yield from _picture_problems(soup, page)
     yield from _network_problems(soup)
     yield from _output_problems(article)
+    if str(PROJECT) in article.get_text():
+        yield f"names a folder of the machine it was made on: {PROJECT}"
     yield from _reference_problems(article)
     searches = soup.select(".search-button__button, .search-button-field")
     visible = [s for s in searches if s.find_parent(class_="bd-header") or s.find_parent(class_="bd-sidebar-primary")]

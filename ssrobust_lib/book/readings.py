@@ -9,6 +9,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from ssrobust_lib.book.data_report import PARTS
+from ssrobust_lib.book.wording import chosen_of, listed
 from ssrobust_lib.figures import (
     HtmlTable,
     corruption_word,
@@ -17,17 +18,13 @@ from ssrobust_lib.figures import (
     html_table,
     interval_text,
     metric_title,
+    order_arms,
     order_corruptions,
     paper_label,
     signed,
     structure_title,
 )
-
-
-def _list(words: list[str]) -> str:
-    if len(words) < 2:
-        return "".join(words) or "none"
-    return f"{', '.join(words[:-1])} and {words[-1]}"
+from ssrobust_lib.figures.comparison_tables import compared_words
 
 
 def _percent(share: float) -> str:
@@ -44,7 +41,7 @@ def reading_splits(samples: pd.DataFrame, crossing: int, contents: int) -> Markd
         else f"**{counted(crossing, 'patient')} and {counted(contents, 'image')} in more than one part: scores on "
         "the test images flatter every network.**"
     )
-    return Markdown(f"{_list(parts)}. {leak} Patients are compared by name, images by the hash of their content.")
+    return Markdown(f"{listed(parts)}. {leak} Patients are compared by name, images by the hash of their content.")
 
 
 def reading_left_out(left_out: pd.DataFrame, task: str, dataset: str) -> Markdown | HtmlTable:
@@ -83,6 +80,9 @@ def reading_realism(measures: pd.DataFrame, brightness: float) -> Markdown:
     )
 
 
+_PIECES = {"pneumonia": "X-ray", "organs": "slice"}
+
+
 def reading_pretext(accuracy: pd.DataFrame, names: dict[str, str]) -> Markdown:
     """Whether the puzzles were learned, per task."""
     lines = []
@@ -94,9 +94,28 @@ def reading_pretext(accuracy: pd.DataFrame, names: dict[str, str]) -> Markdown:
         mark = "" if learned == len(rows) else " Every later table marks this arm *pretext not learned*."
         lines.append(
             f"- *{task}* ({names[task]}), {paper_label(arm)}: {span} of the held-out puzzles solved, chance "
-            f"{rows['chance'].iloc[0]:.3g}, {counted(int(rows['n'].iloc[0]), 'image')} per seed; {verdict}.{mark}"
+            f"{rows['chance'].iloc[0]:.3g}, {counted(int(rows['n'].iloc[0]), _PIECES[task])} per seed; {verdict}.{mark}"
+        )
+    if (accuracy["task"] == "organs").any():
+        lines.append(
+            "- Slices of one scan resemble one another: interval and test for *organs*, which take each for itself, "
+            "promise more certainty than there is."
         )
     return Markdown("\n".join(lines))
+
+
+def reading_best_epochs(curves: pd.DataFrame) -> Markdown:
+    """In how many trainings of each arm the best epoch was the last one; `curves` are of one task."""
+    best = curves.loc[curves.groupby(["init", "seed"], sort=False)["val_score"].idxmax()]
+    last = curves.groupby(["init", "seed"])["epoch"].max()
+    at_end = {
+        arm: sum(row.epoch == last[arm, row.seed] for row in best[best["init"] == arm].itertuples())
+        for arm in order_arms(best["init"])
+    }
+    if not any(at_end.values()):
+        return Markdown("No best epoch is the last one.")
+    said = [f"{paper_label(arm)} {n} of {(best['init'] == arm).sum()}" for arm, n in at_end.items()]
+    return Markdown(f"The best epoch is the last one: {listed(said)}.")
 
 
 def reading_transfer(transfer: pd.DataFrame) -> Markdown:
@@ -106,20 +125,30 @@ def reading_transfer(transfer: pd.DataFrame) -> Markdown:
         one = rows[rows["seed"] == rows["seed"].iloc[0]]
         taken = one[one["status"] == "transferred"]
         if len(taken):
-            numbers = f"{int(taken['parameters'].sum()):,} of {int(one['parameters'].sum()):,} numbers"
+            numbers = f"{int(taken['parameters'].sum()):,} of {int(one['parameters'].sum()):,} weights"
             lines.append(
                 f"- *{task}*, {paper_label(arm)}: {len(taken)} of {counted(len(one), 'tensor')} come from the pretext "
                 f"task, {numbers}."
             )
-    return Markdown("\n".join([*lines, "- All other arms: every tensor starts from random weights."]))
+    return Markdown(
+        "\n".join([*lines, "- All other arms: nothing is taken over, every tensor starts as it is initialised."])
+    )
 
 
-def reading_comparisons(comparisons: pd.DataFrame, names: dict[str, str]) -> Markdown:
+def reading_comparisons(
+    comparisons: pd.DataFrame,
+    names: dict[str, str],
+    *,
+    same: pd.DataFrame | None = None,
+    majority: float | None = None,
+) -> Markdown:
     """Each comparison in one line: means, difference, interval, n, unit and p.
 
     Parameters
     ----------
     names : set -> short words.
+    same : the same comparisons of the A/A arm, whose difference is then put beside it.
+    majority : accuracy of always giving the more frequent answer, which accuracies are then held against.
     """
     lines = []
     for row in comparisons.to_dict("records"):
@@ -132,9 +161,29 @@ def reading_comparisons(comparisons: pd.DataFrame, names: dict[str, str]) -> Mar
             f"- {words}: {paper_label(row['arm'])} {row['mean_arm']:.3f}, normal training "
             f"{row['mean_reference']:.3f}; difference {signed(row['difference'])} over "
             f"{counted(row['n'], row['unit'])} and {counted(row['n_seeds'], 'seed')}. The method: "
-            f"{_tested(row, 'method_')}. These networks: {_tested(row, '')}."
+            f"{_tested(row, 'method_')}. These networks: {_tested(row, '')}.{_same_words(row, same)}"
+            + ("" if majority is None or row["metric"] != "accuracy" else _guess_words(row, majority))
         )
     return Markdown("\n".join(lines) or "No comparison was made.")
+
+
+def _same_words(row: Mapping, same: pd.DataFrame | None) -> str:
+    """How far normal training differs from itself in the same comparison."""
+    if same is None:
+        return ""
+    keys = ["task", "set", "role", "metric", "structure", "condition"]
+    there = same[(same[keys] == pd.Series({key: row[key] for key in keys})).all(axis=1) & same["difference"].notna()]
+    return f" Normal training against itself (A/A): {signed(there['difference'].iloc[0])}." if len(there) else ""
+
+
+def _guess_words(row: Mapping, guess: float) -> str:
+    """Which of both arms is right less often than a constant answer."""
+    arms = {paper_label(row["arm"]): row["mean_arm"], "normal training": row["mean_reference"]}
+    below = [name for name, mean in arms.items() if mean < guess]
+    if not below:
+        return ""
+    who = "Both are" if len(below) == 2 else f"{below[0][:1].upper()}{below[0][1:]} is"
+    return f" {who} right less often than who always gives the more frequent answer ({guess:.3f})."
 
 
 def _tested(row: Mapping, side: str) -> str:
@@ -172,30 +221,66 @@ def paper_says(printed: pd.DataFrame) -> dict[tuple[str, str, str, str], str]:
     return said
 
 
-def reading_corruptions(comparisons: pd.DataFrame, printed: pd.DataFrame, names: Mapping[str, str]) -> Markdown:
-    """Where self-supervision is ahead, where significantly by estimand, and what the paper says of the corruptions."""
+def reading_corruptions(
+    comparisons: pd.DataFrame,
+    printed: pd.DataFrame,
+    names: Mapping[str, str],
+    majority: Mapping[str, float | None] | None = None,
+) -> Markdown:
+    """Where self-supervision is ahead, where significantly by estimand, and what the paper says of the corruptions.
+
+    Parameters
+    ----------
+    comparisons : means over the severities, of one metric per task.
+    majority : task -> accuracy of always giving the more frequent answer; None where there is no such answer.
+    """
     lines = []
     groups = dict(list(comparisons.groupby(["task", "arm"], sort=False)))
     for task, arm in sorted(groups, key=lambda key: list(names).index(key[0])):
         rows = groups[task, arm]
         by_name = {row["condition"]: row for row in rows.to_dict("records")}
         order = order_corruptions(by_name)
+        every = [corruption_word(name) for name in order]
         ahead = [corruption_word(name) for name in order if by_name[name]["difference"] > 0]
-        red = [corruption_word(name) for name in order if by_name[name]["p"] < 0.001]
-        kept = [corruption_word(name) for name in order if by_name[name]["p_holm"] < 0.05]
-        method = [corruption_word(name) for name in order if by_name[name]["method_p_holm"] < 0.05]
+        tests = {
+            "the method (p < 0.05 after Holm's correction)": ("method_p_holm", 0.05),
+            "these networks as the paper tests them (p < 0.001)": ("p", 0.001),
+            "these networks (p < 0.05 after Holm's correction)": ("p_holm", 0.05),
+        }
+        found = [f"{what}: {_by_direction(by_name, order, *rule)}" for what, rule in tests.items()]
         figure = "Figure 3" if task == "pneumonia" else "Figure 4"
         theirs = printed[(printed["source"] == figure) & (printed["direction"] == "+")]
         strong = printed[(printed["source"] == figure) & (printed["p"] <= 0.001)]
         strong_names = [corruption_word(name) for name in order_corruptions(strong["condition"])]
+        guess = (majority or {}).get(task)
         lines.append(
-            f"- *{task}* ({names[task]}): {paper_label(arm)} has the higher mean in {len(ahead)} of "
-            f"{counted(len(rows), 'corruption')} ({_list(ahead)}). The method differs (p < 0.05 after Holm's "
-            f"correction) in {_list(method)}. These networks, as the paper tests them: p < 0.001 in {_list(red)}, "
-            f"p < 0.05 after Holm's correction in {_list(kept)}. The paper, on its own data: higher in {len(theirs)} "
-            f"of 7, p < 0.001 in {_list(strong_names)}."
+            f"- *{task}* ({names[task]}): {paper_label(arm)} has the higher mean in "
+            f"{chosen_of(ahead, every, 'corruption')}. Differences of {'; of '.join(found)}. The paper, on its own "
+            f"data: higher in {len(theirs)} of 7, p < 0.001 in {listed(strong_names)}."
+            + ("" if guess is None else f" {_below_guessing(rows, guess)}")
         )
     return Markdown("\n".join(lines))
+
+
+def _by_direction(by_name: Mapping[str, Mapping], order: list[str], column: str, level: float) -> str:
+    """The corruptions whose p lies below the level, those for an arm apart from those against it."""
+    found = [name for name in order if by_name[name][column] < level]
+    sides = {
+        "for it": [corruption_word(name) for name in found if by_name[name]["difference"] > 0],
+        "against it": [corruption_word(name) for name in found if by_name[name]["difference"] <= 0],
+    }
+    return ", ".join(f"{side} in {listed(words)}" for side, words in sides.items() if words) or "none"
+
+
+def _below_guessing(rows: pd.DataFrame, guess: float) -> str:
+    """In how many means over the severities an arm errs more often than a constant answer would."""
+    means = pd.concat([rows["mean_arm"], rows["mean_reference"]])
+    below = int((means < guess).sum())
+    if not below:
+        return ""
+    which = f"All {len(means)}" if below == len(means) else f"{below} of the {len(means)}"
+    lie = "lies" if below == 1 else "lie"
+    return f"{which} accuracies of both arms {lie} below that of always giving the more frequent answer ({guess:.3f})."
 
 
 def reading_missed(comparisons: pd.DataFrame, names: Mapping[str, str], main: str) -> Markdown:
@@ -233,10 +318,18 @@ def reading_claims(claims: pd.DataFrame) -> Markdown:
     return Markdown("\n".join(lines))
 
 
+_VERDICT_WORDS = {
+    "holds": ("*holds*", "*hold*"),
+    "does not hold": ("*does not hold*", "*do not hold*"),
+    "undecided": ("is *undecided*", "are *undecided*"),
+    "not tested": ("is *not tested*", "are *not tested*"),
+}
+
+
 def _verdict_counts(verdicts: pd.Series) -> str:
     counts = verdicts.value_counts()
     order = [verdict for verdict in ("holds", "does not hold", "undecided", "not tested") if verdict in counts.index]
-    return _list([f"{counts[verdict]} *{verdict}*" for verdict in order])
+    return listed([f"{counts[verdict]} {_VERDICT_WORDS[verdict][int(counts[verdict] > 1)]}" for verdict in order])
 
 
 def aa_count(same: pd.DataFrame) -> tuple[int, int, int]:
@@ -277,9 +370,11 @@ def reading_aa(comparisons: pd.DataFrame, same: pd.DataFrame) -> Markdown:
         tested = comparisons[comparisons[p].notna()]
         if len(tested):
             raw, after = int((tested[p] < 0.05).sum()), int((tested[corrected] < 0.05).sum())
+            first = tested.loc[tested[p].idxmin()]
             lines.append(
                 f"As tests of {words}, {raw} of {counted(len(tested), 'comparison')} have p < 0.05 before correction, "
-                f"{after} after it; the smallest: {format_p(float(tested[p].min()))}."
+                f"{after} after it. The smallest belongs to {compared_words(first)}: {format_p(float(first[p]))}, a "
+                f"difference of {signed(float(first['difference']))}."
             )
     if not lines:
         return Markdown("This run has no A/A arm.")

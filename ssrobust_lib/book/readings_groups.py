@@ -28,6 +28,11 @@ def reading_groups(scores: pd.DataFrame, names: Mapping[str, str], scope: str = 
     return Markdown("\n".join(_sentences(rows[rows["task"] == t], f"- *{t}* ({words})") for t, words in names.items()))
 
 
+def _of_group(row: pd.Series) -> str:
+    """'sex: male (0.731, n = 104)'."""
+    return f"{group_title(row['attribute'], row['group'])} ({row['mean_reference']:.3f}, n = {row['n']})"
+
+
 def _sentences(rows: pd.DataFrame, of: str) -> str:
     groups = rows[~rows["attribute"].isin([EVERYBODY, ORGAN])]
     if groups.empty:
@@ -44,9 +49,9 @@ def _sentences(rows: pd.DataFrame, of: str) -> str:
         measured.loc[measured["mean_reference"].idxmax()],
     )
     said += (
-        f" Normal training scores lowest in {group_title(lowest['attribute'], lowest['group'])} "
-        f"({lowest['mean_reference']:.3f}) and highest in {group_title(highest['attribute'], highest['group'])} "
-        f"({highest['mean_reference']:.3f})."
+        f" Normal training scores alike in all of them ({lowest['mean_reference']:.3f})."
+        if highest["mean_reference"] - lowest["mean_reference"] < 0.0005
+        else f" Normal training scores lowest in {_of_group(lowest)} and highest in {_of_group(highest)}."
     )
     by_seeds = measured["method_ci_low"].notna().any()
     low, high = ("method_ci_low", "method_ci_high") if by_seeds else ("ci_low", "ci_high")

@@ -6,6 +6,7 @@ Enters: the tables of the calibration cells, and the paper's printed numbers. Le
 import pandas as pd
 from IPython.display import Markdown
 
+from ssrobust_lib.book.wording import listed
 from ssrobust_lib.figures import corruption_word, counted, in_words, note_clauses, order_corruptions
 from ssrobust_lib.profile_sections import Calibration
 from ssrobust_lib.severities.calibration import REASONS, REFERENCES
@@ -35,9 +36,11 @@ def reading_rule(rule: Calibration, severities: pd.DataFrame) -> Markdown:
                 "measured all the same."
             )
             continue
+        floor = float(rows["floor"].iloc[0])
+        lowered = f" (lowered from {rule.floor:g}, see below)" if floor < rule.floor else ""
         lines.append(
             f"- *{task}*: severity 5 is the strongest at which {REFERENCES[rule.reference]} score stays above the "
-            f"floor of {rule.floor:g}; severities 1 to 4 are {_STEPS[rule.steps]}. The search ends within "
+            f"floor of {floor:.3g}{lowered}; severities 1 to 4 are {_STEPS[rule.steps]}. The search ends within "
             f"{rule.closeness.score:g} of the floor, where the validation images tell that much apart and the score "
             f"does not jump, and within {100 * rule.closeness.strength:g} % of the strength."
         )
@@ -64,7 +67,7 @@ def reading_calibration(severities: pd.DataFrame, search: pd.DataFrame) -> Markd
             if reason in ("rule", "given", "floor_lowered"):  # nothing to add; the last one holds for all corruptions
                 continue
             words = [corruption_word(name) for name in order_corruptions(of_reason["corruption"])]
-            text += f" {_capital(_list(words))}: {REASONS[str(reason)]}."
+            text += f" {_capital(listed(words))}: {REASONS[str(reason)]}."
         tried = search[(search["task"] == task) & (search["strength"] > 0)]
         networks = len(tried[["init", "seed"]].drop_duplicates())
         strengths = len(tried[["corruption", "strength"]].drop_duplicates())
@@ -84,10 +87,6 @@ def reading_paper_severities(results: pd.DataFrame) -> Markdown:
         "the floor only where some of them do. It prints no strengths, so that they cannot be taken over here."
     )
     return Markdown(fill_numbers(text, results))
-
-
-def _list(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _capital(text: str) -> str:

@@ -7,6 +7,8 @@ told first whether the numbers come from phantoms, from other real images, or fr
 from collections.abc import Mapping
 from pathlib import Path
 
+from numpy import format_float_positional
+
 from ssrobust_lib.config import Profile
 from ssrobust_lib.profile_paths import is_severity_file
 from ssrobust_lib.profile_sections import CALIBRATED, Training
@@ -135,11 +137,13 @@ def _geometry(profile: Profile, task: str) -> str:
     if data.pixel_mm is None or data.slice_mm is None or data.window_hu is None:
         return "–"
     low, high = data.window_hu
-    return f"{data.pixel_mm:g} mm, {data.slice_mm:g} mm, {low:g} to {high:g} HU"
+    window = f"{low:g} to {high:g} HU".replace("-", "\u2212")
+    return f"{data.pixel_mm:g} mm, {data.slice_mm:g} mm, {window}"
 
 
 def _training(training: Training) -> str:
-    rates = f"learning rate {training.learning_rate:g} to {training.min_learning_rate:g}"
+    first, last = (format_float_positional(r, trim="-") for r in (training.learning_rate, training.min_learning_rate))
+    rates = f"learning rate {first} to {last}"
     return f"{_count(training.epochs, 'epoch')}, batches of {training.batch_size}, {rates}"
 
 

@@ -18,6 +18,7 @@ from .tidy import choose_arms, missing_runs, require_columns, seed_dodge, seed_i
 from .what_to_see import seen_in_bars, seen_in_clean_bars
 
 _GROUP = 0.84
+_LOWER = "\u25bc"
 
 
 def _bar(axes: Axes, x: float, width: float, by_seed: np.ndarray, style) -> float:
@@ -42,7 +43,9 @@ def _bar(axes: Axes, x: float, width: float, by_seed: np.ndarray, style) -> floa
 def _interval_note(scores: pd.DataFrame) -> str:
     n_seeds = scores.groupby("init")["seed"].nunique().max()
     if n_seeds >= 3:
-        return f"Bars: mean over {n_seeds} seeds; dots: seeds; whiskers: 95 % Student interval over seeds."
+        return (
+            f"Bars: mean over {n_seeds} seeds; dots: seeds; whiskers: 95 % Student interval over seeds, within [0, 1]."
+        )
     if n_seeds == 2:
         return "Bars: mean over 2 seeds; dots: seeds; too few seeds for an interval."
     return "One seed: no spread to show."
@@ -89,9 +92,14 @@ def corruption_bars(
     by_seed = scores.groupby(["corruption", "init", "seed"])["score"].mean()
     styles, width = arm_styles(arms), _GROUP / len(arms)
     p_values = _p_values(comparisons, arm, reference, p_column)
+    means = by_seed.groupby(["corruption", "init"]).mean()
+    sides = {
+        name: f" {_LOWER}" if means.get((name, arm), 0) < means.get((name, reference), 0) else "" for name in conditions
+    }
 
     figure = new_figure(4.6)
     axes = figure.subplots()
+    highest = majority or 0.0
     for position, condition in enumerate(conditions):
         top = 0.0
         for turn, init in enumerate(arms):
@@ -99,11 +107,12 @@ def corruption_bars(
                 continue
             x = position + (turn - (len(arms) - 1) / 2) * width
             top = max(top, _bar(axes, x, width, by_seed[condition, init].to_numpy(), styles[init]))
+        highest = max(highest, top)
         if condition in p_values:
             p = p_values[condition]
             axes.annotate(
-                format_p(p), (position, top), (0, 5), textcoords="offset points", ha="center", va="bottom",
-                fontsize=10.5, color=p_colour(p),
+                format_p(p) + ("" if np.isnan(p) else sides[condition]), (position, top), (0, 5),
+                textcoords="offset points", ha="center", va="bottom", fontsize=10.5, color=p_colour(p),
                 fontweight="bold" if p < 0.001 else "normal", gid=f"p:{condition}",
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
             )  # fmt: skip
@@ -112,8 +121,9 @@ def corruption_bars(
     axes.set_xticks(range(len(conditions)), ticks, fontsize=10.5)
     axes.tick_params(axis="x", length=0)
     axes.set_xlim(-0.55, len(conditions) - 0.45)
-    axes.set_ylim(0, 1.08)
-    axes.set_yticks(np.arange(0, 1.01, 0.2))
+    end = min(1.0, np.ceil(5 * highest + 0.5) / 5)  # the next tick, with room for the p values
+    axes.set_ylim(0, 1.08 * end)
+    axes.set_yticks(np.arange(0, end + 0.01, 0.2 if end > 0.6 else 0.1))
     axes.set_ylabel(f"{metric}, mean over severities")
     axes.yaxis.grid(True)
     handles: list = arm_patches(arms)
@@ -123,7 +133,10 @@ def corruption_bars(
     p_note = None
     if p_values:
         words = "Holm-corrected" if p_column == "p_holm" else "uncorrected"
-        p_note = f"p ({words}, these networks): {paper_label(arm)} against {paper_label(reference)}; red: p < 0.001."
+        p_note = (
+            f"p ({words}, these networks): {paper_label(arm)} against {paper_label(reference)}; red: p < 0.001; "
+            f"{_LOWER}: it scores lower."
+        )
     floor_note = "*: the floor was not reached, severity 5 is the end of the range." if any(stars.values()) else None
     notes = [_interval_note(scores), p_note, floor_note, _level_note(scores), missing_runs(scores, arms)]
     return finish(figure, title, dataset, notes, see=seen_in_bars(scores, arms))

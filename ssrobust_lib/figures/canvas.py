@@ -36,6 +36,9 @@ _VECTOR: Any = {"svg.hashsalt": "ssrobust", "svg.fonttype": "path", "pdf.fonttyp
 LEAST_LETTERS = 9
 """Height in CSS pixels below which no word of a figure is shown, not even on a phone."""
 
+PHONE = 340
+"""CSS pixels that a page leaves for a picture on a phone; the caption of a wider one says there that it scrolls."""
+
 _PICTURES_DPI = 200  # of images inside a vector file
 
 
@@ -117,11 +120,13 @@ class StudyFigure(Figure):
         source = drawing_source(self) if self.marks else _png_source(png, every_colour)
         alt, caption = html.escape(f"{self.title} {self.see}".strip()), html.escape(self.caption)
         files = self.vectors() if downloads else {}
+        least = least_width(self, png)
+        kind = "ssrobust-figure ssrobust-wide" if least > PHONE else "ssrobust-figure"
         return (
-            f'<figure class="ssrobust-figure" style="margin:0 0 1.2em 0">'
+            f'<figure class="{kind}" style="margin:0 0 1.2em 0">'
             f'<div class="ssrobust-picture" style="overflow-x:auto">'
             f'<img alt="{alt}" src="{source}" '
-            f'style="max-width:100%;--least-width:{least_width(self, png)}px"></div>'
+            f'style="max-width:100%;--least-width:{least}px"></div>'
             f'<figcaption style="font-size:0.9em">{caption}{link_row(self.title, files)}</figcaption></figure>'
         )
 

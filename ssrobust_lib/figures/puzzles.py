@@ -80,14 +80,17 @@ def jigsaw_examples(
     if not puzzles:
         return message_figure(title, dataset, "No puzzle to show.")
     n_solved = sum(puzzle.solved for puzzle in puzzles)
-    see = f"The network puts {n_solved} of these {len(puzzles)} puzzles together; does it fail where you would?"
+    failed = len(puzzles) - n_solved
+    see = f"The network puts {n_solved} of these {len(puzzles)} puzzles together" + (
+        "; does it fail where you would?" if failed else ": no failed one was among those kept."
+    )
     sheet = Sheet(left=0.3, gap=0.12)
     width = sheet.column_width(3)
     boxes = []
     for turn, puzzle in enumerate(puzzles):
         height, across = reassemble(puzzle.tiles, puzzle.truth, gap).shape
         boxes.append(sheet.row(3, width * height / across, above=0.34 * (turn == 0), below=0.22))
-    figure = sheet.figure(title, dataset, ["Framed and crossed: tiles in a wrong cell."], see=see)
+    figure = sheet.figure(title, dataset, ["Framed and crossed: tiles in a wrong cell."] if failed else [], see=see)
     grid = [[sheet.place(box) for box in places] for places in boxes]
     for row, puzzle in zip(grid, puzzles, strict=True):
         order = np.arange(len(puzzle.tiles))

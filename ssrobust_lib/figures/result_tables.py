@@ -12,7 +12,7 @@ import pandas as pd
 from ssrobust_lib.statistics.claim_evidence import HOME_GAP
 from ssrobust_lib.statistics.scales import largest_difference
 
-from .style import corruption_word, metric_title, order_arms, paper_label, structure_title
+from .style import corruption_word, metric_title, order_arms, p_digits, paper_label, structure_title
 from .tables import HtmlTable, Markup, html_table, object_frame, small
 from .tidy import require_columns
 
@@ -63,7 +63,7 @@ def p_words(value: float) -> str:
     >>> p_words(0.0423), p_words(0.00034), p_words(1.7e-8)
     ('0.042', '0.0003', '< 0.0001')
     """
-    return "< 0.0001" if value < 0.0001 else f"{value:.1g}" if value < 0.001 else f"{value:.2g}"
+    return "< 0.0001" if value < 0.0001 else f"{value:.1g}" if value < 0.001 else p_digits(value)
 
 
 def statistic_text(value: float) -> str:

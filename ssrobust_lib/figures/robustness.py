@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from ssrobust_lib.config import REFERENCE_ARM
 from ssrobust_lib.evaluation.metrics import LOWER_IS_BETTER
 from ssrobust_lib.statistics.comparisons import ALL_CORRUPTIONS
 
@@ -124,8 +125,10 @@ def corruption_error_table(errors: pd.DataFrame, caption: str, *, dataset: str) 
     arms = order_arms(errors["init"])
 
     def cell(corruption: str, arm: str) -> Markup:
-        part = errors[(errors["corruption"] == corruption) & (errors["init"] == arm)]
-        relative = _defined(part["relative_ce"].to_numpy(np.float64))
+        of_corruption = errors[errors["corruption"] == corruption]
+        part = of_corruption[of_corruption["init"] == arm]
+        own = of_corruption.loc[of_corruption["init"] == REFERENCE_ARM, "relative_ce"]  # its mean is 1
+        relative = "uncertain" if own.std() > 1 else _defined(part["relative_ce"].to_numpy(np.float64))
         return Markup(_defined(part["ce"].to_numpy(np.float64)) + small(f"relative {relative}"))
 
     order = [*order_corruptions(set(errors["corruption"]) - {ALL_CORRUPTIONS}), ALL_CORRUPTIONS]
@@ -138,7 +141,7 @@ def corruption_error_table(errors: pd.DataFrame, caption: str, *, dataset: str) 
     note = (
         f"Error: {error[str(errors['metric'].iloc[0])]}. 1 is as normal training (mean of its seeds), below 1 is more "
         f"robust. {_spread_words(errors)} Relative: of what is lost against clean images. "
-        "Undefined where normal training loses nothing."
+        "Undefined where normal training loses nothing; uncertain where it loses less than its own seeds differ."
     )
     frame = object_frame(table, ["Corruption", *map(paper_label, arms)])
     return html_table(frame, caption, dataset=dataset, note=note, stacked=True, data=errors)

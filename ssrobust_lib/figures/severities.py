@@ -76,7 +76,7 @@ def severity_curves(
                               linewidth=0)  # fmt: skip
             means = table.mean(axis=1)
             axes.plot(table.index, means, color=style.colour, linestyle=style.line, marker=style.marker)
-            words = [_words(init, name, int(severity), table.loc[severity], rows) for severity in table.index]
+            words = [_words(init, name, int(severity), table.loc[severity], rows, bounded) for severity in table.index]
             note_marks(axes, table.index.tolist(), means.tolist(), words)
         if floor is not None:
             axes.axhline(floor, color=RED, linestyle=(0, (4, 2)), linewidth=1.2)
@@ -109,13 +109,19 @@ def severity_curves(
     return finish(figure, title, dataset, notes, see=see)
 
 
-def _words(init: str, corruption: str, severity: int, of_seeds: "pd.Series[float]", rows: pd.DataFrame) -> str:
-    """Words of one point: arm and condition, the mean over seeds and its interval, the seeds' range, what n counts."""
+def _words(
+    init: str, corruption: str, severity: int, of_seeds: "pd.Series[float]", rows: pd.DataFrame, bounded: bool
+) -> str:
+    """Words of one point: arm and condition, the mean over seeds and its interval, the seeds' range, what n counts.
+
+    The interval of a score that lies in [0, 1] (`bounded`) is cut at the ends of the scale.
+    """
     values = of_seeds.dropna().to_numpy()
     at = f"{corruption_title(corruption)}, severity {severity}" if severity else "Clean"
     lines = [f"{paper_label(init)}, {at}", f"Mean: {values.mean():.3f}"]
     interval = seed_interval(values)
     if interval:
+        interval = (max(interval[0], 0.0), min(interval[1], 1.0)) if bounded else interval
         lines[1] += f", 95 % interval over seeds {interval[0]:.3f} to {interval[1]:.3f}"
     if values.size > 1:
         lines.append(f"{values.size} seeds, from {values.min():.3f} to {values.max():.3f}")

@@ -239,7 +239,7 @@ def structure_colours(names: Sequence[str]) -> np.ndarray:
 
 
 def format_p(p: float | None) -> str:
-    """A p value as printed: 'p < 0.001', 'p = 0.012', or 'no test' where there is none.
+    """A p value as printed: 'p < 0.001', 'p = 0.0012', 'p = 0.012', 'p = 0.12', or 'no test' where there is none.
 
     Raises
     ------
@@ -252,7 +252,12 @@ def format_p(p: float | None) -> str:
         raise ValueError(f"expected a p value in [0, 1], got {p}: check the comparison it comes from")
     if p < 0.001:
         return "p < 0.001"
-    return f"p = {p:.3f}" if p < 0.0995 else f"p = {p:.2f}"
+    return f"p = {p_digits(p)}"
+
+
+def p_digits(p: float) -> str:
+    """Two significant digits, two decimals from 0.1 on: '0.0012', '0.012', '0.12', '1.00'."""
+    return f"{p:#.2g}" if p < 0.0995 else f"{p:.2f}"
 
 
 def p_colour(p: float | None) -> str:

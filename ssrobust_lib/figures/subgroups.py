@@ -26,6 +26,7 @@ _SCOPES: Mapping[str, tuple[str, str, float]] = {  # words, face, place within a
     "clean": ("clean images", "white", -0.16),
     "all corruptions": ("mean over the corruptions", "#00588c", 0.16),
 }
+_INTERVALS = "Interval of the method"
 _NEEDED = [
     "attribute", "group", "scope", "arm", "reference", "n", "n_seeds", "unit", "mean_arm", "mean_reference",
     "difference", "ci_low", "ci_high", "method_ci_low", "method_ci_high", "note",
@@ -94,11 +95,12 @@ def subgroup_differences(
     ]
     legend_above(axes, handles)
     estimand = "the method (other patients and seeds)" if by_seeds else "these networks (other patients; one seed)"
-    measured = rows[(rows["scope"] == scopes[0]) & rows["difference"].notna() & (rows["attribute"] != "")]
-    see = (
-        f"{paper_label(arm)} is ahead in {int((measured['difference'] > 0).sum())} of {len(measured)} groups: right of "
-        "zero it does better."
-    )
+    counts = []
+    for scope in scopes:
+        measured = rows[(rows["scope"] == scope) & rows["difference"].notna() & (rows["attribute"] != "")]
+        where = f" ({_SCOPES[scope][0].lower()})" if len(scopes) > 1 else ""
+        counts.append(f"{int((measured['difference'] > 0).sum())} of {len(measured)} groups{where}")
+    see = f"{paper_label(arm)} is ahead in {' and in '.join(counts)}: right of zero it does better."
     notes = [f"Lines: 95 % intervals of {estimand}. {EXPLORATORY}"]
     return finish(figure, title, dataset, notes, see=see)
 
@@ -131,22 +133,24 @@ def subgroup_table(scores: pd.DataFrame, caption: str, *, dataset: str, scope: s
             lost = "" if drop is None or pd.isna(drop[column]) else f"drop {signed(float(drop[column]))}"
             cells[paper_label(arm)] = _short(row.note) if pd.isna(value) else Markup(f"{value:.3f}" + small(lost))
         if pd.isna(row.difference):
-            cells |= dict.fromkeys(("Difference", "These networks", "The method"), "–")
+            cells |= dict.fromkeys(("Difference", _INTERVALS), "–")
         else:
             of_drop = (
                 "" if drop is None or pd.isna(drop["difference"]) else f"of drops {signed(float(drop['difference']))}"
             )
             cells["Difference"] = Markup(signed(float(row.difference)) + small(of_drop))
-            cells["These networks"] = _between(row.ci_low, row.ci_high, row.note)
-            cells["The method"] = _between(
-                row.method_ci_low, row.method_ci_high, row.note or ("one seed" if row.n_seeds < 2 else "no interval")
+            no_method = row.note or ("one seed" if row.n_seeds < 2 else "no interval")
+            of_method = _between(row.method_ci_low, row.method_ci_high, no_method)
+            cells[_INTERVALS] = Markup(
+                of_method + small(f"these networks {_between(row.ci_low, row.ci_high, row.note)}")
             )
         table.append(cells)
     columns = list(dict.fromkeys(name for cells in table for name in cells))
     units = "/".join(dict.fromkeys(f"{unit}s" for unit in rows["unit"]))
     note = (
-        f"n: {units}. Intervals: 95 % of the difference, of these networks (other patients) and of the method (other "
-        "patients and seeds). Attributes that the set does not state, or in which all agree, have no rows. "
+        f"n: {units}. Intervals: 95 % of the difference, of the method (other patients and seeds) and of these "
+        "networks (other patients); where the few seeds happen to agree, the first can come out the narrower. "
+        "Attributes that the set does not state, or in which all agree, have no rows. "
         f"{EXPLORATORY}"
     )
     return html_table(object_frame(table, columns), caption, dataset=dataset, note=note, stacked=True, data=scores)

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from .downloads import csv_bytes, link_row
-from .style import RED
+from .style import RED, p_digits
 
 _WRAPPER = "max-width:100%;margin:0 0 1.2em 0"
 _SCROLL = "overflow-x:auto;max-width:100%"
@@ -88,7 +88,7 @@ def p_text(value: Any) -> str:
     """
     if value is None or pd.isna(value):
         return "–"
-    text = "&lt; 0.0001" if value < 0.0001 else f"{value:.1g}" if value < 0.001 else f"{value:.2g}"
+    text = "&lt; 0.0001" if value < 0.0001 else f"{value:.1g}" if value < 0.001 else p_digits(value)
     look = f"color:var(--ssrobust-red,{RED});font-weight:600"
     return Markup(f'<span style="{look}">{text}</span>') if value < 0.001 else text
 

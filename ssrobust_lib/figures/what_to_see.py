@@ -101,7 +101,26 @@ def seen_in_training(curves: pd.DataFrame, arms: Sequence[str]) -> str:
         if len(means):
             said.append(f"{paper_label(arm)} {means.max():.3f} at epoch {means.idxmax()}")
     best = f"Best mean validation score: {_some(said, 6)}, of {last}. " if said else ""
-    return best + "A dotted line that falls on while the full one does not shows images learned by heart."
+    return best + _learned_by_heart(curves, arms)
+
+
+def _learned_by_heart(curves: pd.DataFrame, arms: Sequence[str]) -> str:
+    """Whose validation loss rises again, while the training loss keeps falling."""
+    risen = []
+    for arm in arms:
+        losses = curves[curves["init"] == arm].groupby("epoch")[["train_loss", "val_loss"]].mean().dropna()
+        if len(losses) < 2:
+            continue
+        lowest = losses["val_loss"].idxmin()
+        rises = losses["val_loss"].iloc[-1] > 1.05 * losses["val_loss"].min()
+        if rises and losses["train_loss"].iloc[-1] < losses.loc[lowest, "train_loss"]:
+            risen.append(f"{paper_label(arm)} from epoch {lowest}")
+    if not risen:
+        return "No validation loss rises again while the training loss keeps falling."
+    return (
+        f"The validation loss rises again while the training loss keeps falling: {_some(risen, 6)}. Such a network "
+        "learns its images by heart."
+    )
 
 
 def seen_in_puzzles_solved(above: int, n: int, chance: float) -> str:
@@ -117,12 +136,15 @@ def seen_in_structures(means: pd.Series, arms: Sequence[str]) -> str:
     means : mean Dice by (structure, init).
     """
     by_structure = means.groupby("structure").mean().sort_values()
+    hardest = [structure_title(str(name)) for name in by_structure.index[by_structure < by_structure.iloc[0] + 0.005]]
     words = f"Easiest: {structure_title(str(by_structure.index[-1]))} ({by_structure.iloc[-1]:.2f}); hardest: "
-    words += f"{structure_title(str(by_structure.index[0]))} ({by_structure.iloc[0]:.2f})."
+    words += f"{_some(hardest)} ({by_structure.iloc[0]:.2f})."
     table = means.unstack()
     for arm in [arm for arm in _other_arms(arms) if arm in table and REFERENCE in table]:
         lead = (table[arm] - table[REFERENCE]).dropna()
-        words += f" {paper_label(arm)} is ahead of normal training in {int((lead > 0).sum())} of {len(lead)}."
+        equal = int((lead.abs() < 0.0005).sum())
+        words += f" {paper_label(arm)} is ahead of normal training in {int((lead >= 0.0005).sum())} of {len(lead)}"
+        words += f" ({equal} alike)." if equal else "."
     return words
 
 
@@ -139,7 +161,7 @@ def seen_in_calibration(levels: pd.DataFrame) -> str:
     """For which corruptions the strongest severity brings the score down to the floor."""
     reached = levels.groupby("corruption", sort=False)["reached_floor"].last().astype(bool)
     missed = [corruption_word(str(name)) for name in reached.index[~reached]]
-    rest = f"; not for {_some(missed)}, whatever the strength" if missed else ""
+    rest = f"; not for {_some(missed)}, up to the end of the range that is searched" if missed else ""
     met = f"{int(reached.sum())} of {len(reached)} corruptions"
     return f"Severity 5 stands where the score meets the floor for {met}{rest}."
 
@@ -155,23 +177,32 @@ def seen_in_forest(comparisons: pd.DataFrame) -> str:
 
 
 def seen_in_leaks(scores: pd.DataFrame, words: Mapping[str, str]) -> str:
-    """By how much each leak raises or lowers each score, mean of the arms.
+    """By how much each leak raises or lowers each score, mean of the arms that it touches.
 
     Parameters
     ----------
     scores : metric, way, init, value; the way 'patient' has no leak.
     words : way -> words.
     """
-    means = scores.groupby(["metric", "way"])["value"].mean()
+    # a pretext leak cannot touch an arm without a pretext task
+    touched = scores[(scores["way"] != "pretext leak") | (scores["init"] != REFERENCE)]
+    means = touched.groupby(["metric", "way"])["value"].mean()
     lines = []
     for metric in [name for name in ("accuracy", "auroc") if (name, "patient") in means.index]:
         changes = [
-            f"{words[way].replace(chr(10), ' ')} {_signed(means[metric, way] - means[metric, 'patient'])}"
+            f"{words[way].replace(chr(10), ' ')} {_signed(means[metric, way] - _without_leak(touched, metric, way))}"
             for way in words
             if way != "patient" and (metric, way) in means.index
         ]
         lines += [f"{metric_title(metric)} against the split by patient: {_some(changes)}."] if changes else []
     return " ".join(lines) or "Compare each way with the split by patient, which has no leak."
+
+
+def _without_leak(touched: pd.DataFrame, metric: str, way: str) -> float:
+    """Mean score of the arms that a leak touches, without it."""
+    arms = touched.loc[(touched["metric"] == metric) & (touched["way"] == way), "init"].unique()
+    rows = touched[(touched["metric"] == metric) & (touched["way"] == "patient") & touched["init"].isin(arms)]
+    return float(rows["value"].mean())
 
 
 def seen_in_cases(cases: Sequence[tuple[str, Mapping[str, float]]]) -> str:
@@ -185,7 +216,7 @@ def seen_in_cases(cases: Sequence[tuple[str, Mapping[str, float]]]) -> str:
         return f"{rule} In none of these cases does the Dice of the arms differ."
     dice = dict(cases)[title]
     said = [f"{paper_label(arm)} {dice[arm]:.2f}" for arm in order_arms(dice)]
-    return f"{rule} The arms differ most in the case \u201c{' '.join(title.split())}\u201d: Dice {_some(said)}."
+    return f"{rule} The arms differ most in the case \u201c{title.splitlines()[0]}\u201d: Dice {_some(said)}."
 
 
 def seen_in_xrays(cases: Sequence[tuple[int, Mapping[str, float]]]) -> str:

@@ -43,6 +43,7 @@ nothing changed: 'could have seen' is the smallest difference that would have be
 'The same' means equal in every seed and patient, bit for bit."""
 _STYLE = """
 :root { color-scheme: light; }
+html[data-theme] { --ssrobust-red: #c00000; } /* this page has light colours alone */
 body { margin: 0; background: #fff; color: #1d2b33; font: 16px/1.6 system-ui, -apple-system, "Segoe UI", sans-serif; }
 main { max-width: 58rem; margin: 0 auto; padding: 1rem; }
 a { color: #00588c; }
