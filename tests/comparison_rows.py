@@ -13,7 +13,7 @@ def single_row(low, high, p, *, difference=None, method=None, n_seeds=3, equival
     method_low, method_high, method_p = (low, high, p) if method is None else method
     row = {"difference": middle, "ci_low": low, "ci_high": high, "p_holm": p, "mean_arm": 0.5, "mean_reference": 0.5}
     row |= {"method_ci_low": method_low, "method_ci_high": method_high, "method_p_holm": method_p, "n_seeds": n_seeds}
-    return row | {"equivalence_p": equivalence_p} | more
+    return row | {"equivalence_p": equivalence_p, "p": p} | more
 
 
 def _places():
@@ -44,6 +44,7 @@ def comparison_rows(arms=("jigsaw", "scratch_aa"), reference="scratch", effect=0
             place = {"task": task, "set": name, "role": role, "metric": metric, "scope": scope, "condition": condition}
             place |= {"arm": arm, "reference": reference, "structure": "", "severity": None, "n": 12}
             place |= {"unit": "patient" if task == "pneumonia" else "scan", "note": "", "method_note": ""}
+            place |= {"family": f"{scope} {metric}", "test": "Wilcoxon signed-rank, normal approximation"}
             place["comparison"] = f"{task}/{name}/{metric}/{condition}/{arm} against {reference}"
             values = single_row(size - 0.05, size + 0.05, p, equivalence_p=0.9, n_seeds=n_seeds)
             values |= {"mean_arm": 0.5 + size, "mean_reference": 0.5, "detectable": 0.08}

@@ -31,6 +31,7 @@ from ssrobust_lib.book.checks import WIDTHS, book_pages
 from ssrobust_lib.book.embedded_files import separate_pictures
 from ssrobust_lib.config import PROFILES, PROJECT, load_profile
 from ssrobust_lib.running.notebook_parameters import OPTIONAL
+from ssrobust_lib.statistics.claims import DEFAULT_MARGINS
 
 BOOK = PROJECT / "book"
 needs_chromium = pytest.mark.skipif(find_chromium() is None, reason="no Chromium is installed")
@@ -363,6 +364,8 @@ def test_banner_and_run_table_of_every_profile(name: str) -> None:
     lines = [line for line in table.splitlines() if line.startswith("|")]
     assert {line.count("|") for line in lines} == {len(profile.tasks) + 2}, "rows of different length"
     assert str(profile.study_seed) in table and "None" not in table
+    for margin, size in (dict(DEFAULT_MARGINS) | dict(profile.statistics.margins)).items():
+        assert f"{margin.replace('_', ' ')} {size:g}" in table  # those that the profile leaves to the code, too
 
 
 def test_the_run_table_says_where_severities_come_from() -> None:

@@ -114,7 +114,10 @@ def test_a_claim_on_a_control_arm_is_judged_in_the_row_of_every_arm():
     assert judged.loc[("owed-to-more-images", "scratch_aa"), "verdict"] == "not tested"
     same = judged.loc[("same-data-marginal-impact", "jigsaw")]
     assert same["verdict"] == "undecided" and "(+0.000)" in same["this_run"]  # equivalence_p says 0.9
-    assert judged.loc[("same-data-marginal-impact", "scratch_aa"), "verdict"] == "undecided"
+    for claim in ("same-data-marginal-impact", "useful-for-domain-adaptation"):  # the A/A arm is no control arm
+        again = judged.loc[(claim, "scratch_aa")]
+        assert again["verdict"] == again["networks_verdict"] == "not tested" and again["this_run"] == ""
+        assert "normal training again cannot stand in" in again["note"]
     alone = claim_table(with_controls(same_data_effect=0.1), paper_claims(), MARGINS).set_index(["claim", "arm"])
     assert alone.loc[("same-data-marginal-impact", "jigsaw"), "verdict"] == "does not hold"
     assert alone.loc[("owed-to-more-images", "jigsaw"), "verdict"] == "undecided"

@@ -13,6 +13,7 @@ from tiny_profile import write_profile
 from ssrobust_lib.cells import finetune as finetune_cell
 from ssrobust_lib.cells import pretext as pretext_cell
 from ssrobust_lib.cells import trained
+from ssrobust_lib.cells.compare import home_parts
 from ssrobust_lib.cells.data import labelled_ids, pretext_ids
 from ssrobust_lib.config import load_profile
 from ssrobust_lib.statistics.comparisons import compare_all
@@ -199,7 +200,9 @@ def test_control_arms_are_compared_in_families_of_their_own(study):
     assert found["comparison"].is_unique
     predictions = [study.table(need, "predictions") for need in cell.needs if "predictions" in _tables(study, need)]
     home = {task: study.profile.data[task].label for task in TASKS}
-    plain = compare_all(predictions, arms=["jigsaw", "scratch_aa"], seed=7, n_bootstrap=20, home=home)
+    margins = study.profile.statistics.margins
+    options = {"seed": 7, "n_bootstrap": 20, "home": home, "parts": home_parts(study), "margins": margins}
+    plain = compare_all(predictions, arms=["jigsaw", "scratch_aa"], **options)
     pd.testing.assert_frame_equal(found[~controls].reset_index(drop=True), plain)
 
 

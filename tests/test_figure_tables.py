@@ -55,6 +55,13 @@ def test_paper_stands_beside_ours_in_words_with_majority_and_marks(scored):
     assert rows[3][0] == "Dice, left kidney" and rows[3][2] == "0.400 ± 0.200" and rows[3][4] == "0.486 ± 0.246"
 
 
+def test_paper_table_says_over_what_its_deviations_are(scored):
+    table = figures.paper_table(scored[scored["metric"] == "dice"], "Table 4", dataset=DATASET)
+    assert "each scan&#x27;s score averaged over the networks of an arm" in table.html
+    one = figures.paper_table(scored.assign(n_seeds=1), "Table", dataset=DATASET).html
+    assert "± is the standard deviation over scans. " in one and "averaged" not in one
+
+
 def test_paper_table_leaves_out_what_is_the_same_in_every_row(scored):
     table = figures.paper_table(scored[scored["metric"] == "dice"], "Table 4", dataset=DATASET)
     assert cells(table) == [["Normal training", "0.400 ± 0.200", "0.400 to 0.400", "0.486 ± 0.246"]]
@@ -77,7 +84,8 @@ def compared():
     frame["method_ci_low"], frame["method_ci_high"] = frame["difference"] - 0.3, frame["difference"] + 0.3
     method = {"method_test": "Obuchowski-Rockette", "method_statistic": 1.5, "method_df": 2.1, "method_note": ""}
     method |= {"method_p": frame["p"] * 2, "method_p_holm": frame["p_holm"] / 2, "detectable": 0.04}
-    return frame.assign(**method, equivalence_p=0.2)
+    sizes = {"family": "corruption", "family_tests": 14, "method_family_tests": 13}
+    return frame.assign(**method, **sizes, equivalence_p=0.2, equivalence_margin=0.02)
 
 
 def test_comparison_table_says_n_interval_unit_and_both_p(compared):
@@ -95,6 +103,39 @@ def test_comparison_table_says_n_interval_unit_and_both_p(compared):
     assert shot[-1] == "higher" and clean[-1] == "–"
     assert shot[0].startswith("Dice, shot noise") and table.html.count(f"ssrobust-red,{style.RED}") == 2
     assert "The method: other patients and other seeds" in table.html and "paired by scans" in table.html
+
+
+def test_comparison_table_names_families_margins_and_what_no_difference_could_be(compared):
+    rows = cells(figures.comparison_table(compared, "Tests", dataset=DATASET))
+    assert "Holm 1" in rows[0][5] and "family" not in rows[0][5] and "equivalence within ±0.02: p 0.2" in rows[0][4]
+    one = figures.comparison_table(compared, "Tests", dataset=DATASET)
+    assert "All of them in the family corruption of 14 tests." in one.html
+    mixed = compared.assign(family=["clean", "corruption", "corruption"], detectable=1.2, method_statistic=55890.0)
+    rows = cells(figures.comparison_table(mixed.assign(p_holm=3e-7), "Tests", dataset=DATASET))
+    assert "Holm &lt; 0.0001, family corruption of 14 tests" in rows[0][5]
+    assert "family corruption of 13 tests" in rows[0][4] and "statistic 55,890" in rows[0][4]
+    assert "no possible difference would be found" in rows[0][4] and "1.2" not in rows[0][4]
+    further = mixed.assign(metric="feature_distance")
+    assert "a difference of 1.200" in figures.comparison_table(further, "Tests", dataset=DATASET).html
+
+
+def test_comparison_table_says_what_is_not_paired_and_where_interval_and_p_part(compared):
+    table = figures.comparison_table(compared, "Tests", dataset=DATASET)
+    assert "not paired" not in table.html and "leaves out 0" not in table.html
+    part = compared.assign(ci_low=0.01, ci_high=0.03, p=[0.2, 0.01, np.nan])
+    assert "In 1 row the interval of these networks leaves out 0" in _words_below(part)
+    away = compared.assign(role="external", metric=["dice gap", "dice", "dice"])
+    assert "paired by scans; a change from the home set compares two groups of scans" in _words_below(away)
+    alone = _words_below(away[:1])
+    assert "paired by" not in alone and "which are not paired" in alone
+    assert "Dice, change from the home set" in figures.comparison_table(away, "Tests", dataset=DATASET).html
+    arms = pd.concat([compared, compared.assign(arm="scratch_aa")])
+    table = figures.comparison_table(arms, "Tests", dataset=DATASET)
+    assert ">This arm<" in table.html and ">Arm<" not in table.html
+
+
+def _words_below(rows):
+    return figures.comparison_table(rows, "Tests", dataset=DATASET).html
 
 
 def test_comparison_table_of_nothing_and_without_the_paper(compared):
@@ -148,7 +189,8 @@ def test_score_rows_keep_single_severities_and_refuse_a_mixture():
 def test_verdict_stands_beside_the_claim_and_that_of_the_aa_arm():
     claim = {"claim": "a", "section": "3.2", "quote": "better <here>", "compares": "accuracy", "paper": "p = 0.002"}
     claim |= {"this_run": "rsna accuracy -0.1", "interval": "", "p_holm": np.nan, "verdict": "undecided"}
-    claim |= {"reason": "one seed", "p_equivalence": np.nan, "networks_interval": "[-0.2, +0.1]"}
+    claim |= {"reason": "one seed", "p_equivalence": np.nan, "networks_interval": "rsna accuracy: [-0.2, +0.1]"}
+    claim |= {"networks_reason": "because of rsna dice gap to home: [-0.2, -0.1]"}
     claim |= {"networks_p_holm": 0.04, "networks_verdict": "does not hold", "figures": "Table 1; Figure <5>"}
     claim |= {"links": "notebooks/04_clean_eval#table-1; notebooks/05#fig", "note": "few scans"}
     claims = pd.DataFrame([claim | {"mark": "pretext not learned"}])
@@ -161,7 +203,11 @@ def test_verdict_stands_beside_the_claim_and_that_of_the_aa_arm():
     assert "Figure &lt;5&gt;" in row[1]
     assert '<a href="../notebooks/04_clean_eval.html#table-1">Table 1</a>' in table.html
     assert row[2].split()[:3] == ["undecided", "one", "seed"] and "A/A: undecided" in row[2] and "[" not in row[2]
-    assert row[3].startswith("does not hold") and "[−0.2, +0.1]" in row[3] and "p (Holm) 0.04" in row[3]
+    assert row[3].startswith("does not hold") and "p (Holm) 0.04" in row[3]
+    assert "RSNA phantoms accuracy: [−0.2, +0.1]" in row[3]
+    assert "because of RSNA phantoms Dice, change from the home set: [−0.2, −0.1]" in row[3]
+    tiny = figures.verdict_table(claims.assign(networks_p_holm=1.7e-8), "Claims", **words)
+    assert "p (Holm) &lt; 0.0001" in tiny.html and "e-08" not in tiny.html
     assert "A/A: holds" in row[3]
     plain = figures.verdict_table(claims, "Claims", notes=False, root="", **(words | {"same": same[:0]}))
     assert "few scans" not in plain.html and "A/A" not in plain.html

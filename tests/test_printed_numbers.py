@@ -13,6 +13,7 @@ from ssrobust_lib.datasets.manifest import load_manifest
 from ssrobust_lib.statistics.paired_tests import EXACT_UP_TO, smallest_signed_rank_p
 from ssrobust_lib.statistics.paper import paper_results
 from ssrobust_lib.statistics.printed_numbers import (
+    FINDINGS,
     GAIN_COLUMNS,
     PRETEXT_SETS,
     disagreements,
@@ -21,6 +22,7 @@ from ssrobust_lib.statistics.printed_numbers import (
     pretext_scans,
     rounding_range,
     row_test_size,
+    row_training_size,
 )
 from ssrobust_lib.statistics.printed_tests import (
     SIGNED_RANK_COLUMNS,
@@ -107,7 +109,12 @@ def test_fewest_pairs_of_the_printed_p_values(results):
     assert tuple(table.columns) == SIGNED_RANK_COLUMNS
     assert set(table["source"]) == {"Table 1", "Table 2", "Table 4", "Figure 3", "Figure 4"}
     severities = table["unit"] == "severities"
-    assert severities.any() and not table.loc[severities, "possible"].any() and table.loc[~severities, "possible"].all()
+    area = table["metric"] == "auroc"
+    assert severities.any() and not table.loc[severities | area, "possible"].any()
+    assert table.loc[~severities & ~area, "possible"].all() and (table["note"] != "").sum() == area.sum() == 1
+    assert table.loc[area, "note"].item() == "an AUROC has no value per image"
+    shown = readings_paper.signed_rank_html(results).html
+    assert shown.count("an AUROC has no value per image") == 1 and "test images no p below" not in shown
     assert table.loc[severities, "rank_biserial_low"].isna().all()
     kidneys = table[table["unit"] == "kidneys, two to a scan"]["n"].item()
     assert kidneys == 2 * load_manifest("kits19").counts["labelled"]
@@ -180,7 +187,13 @@ def test_stated_gains_are_points(results):
 
 def test_what_disagrees_would_agree_with_other_numbers(results):
     table = disagreements(results).set_index("what")
-    assert not table["agrees"].any() and row_test_size() == 3024
+    assert not (table["finding"] == "agrees").any() and (row_test_size(), row_training_size()) == (3024, 24483)
+    assert (
+        table.at["test images", "finding"] == "counts another unit"
+        and "24,483" in table.at["X-rays of the set", "beside"]
+    )
+    assert table.at["additional scans", "finding"] == "may be a part" and set(table["finding"]) < set(FINDINGS)
+    assert table.at["accuracy, normal training and self-supervised", "finding"] == "fits, but weak"
     assert sum(pretext_scans().values()) == sum(load_manifest(name).counts["images"] for name in PRETEXT_SETS)
     for what, name, printed in (
         ("X-rays of the set", "text.rsna.images", "24,483"),
@@ -191,8 +204,31 @@ def test_what_disagrees_would_agree_with_other_numbers(results):
         ("lower bound of the performance", "fig4.impulse_noise.level", "0.5"),
         ("figure of the kidneys at another centre", "text.figure_reference", "4"),
     ):
-        other = disagreements(changed(results, name, **{"": printed})).set_index("what")
-        assert list(other.index[other["agrees"]]) == [what]
+        other = changed(results, name, **{"": printed})
+        if name == "table1.accuracy.scratch":
+            other = changed(other, "table1.accuracy.jigsaw", **{"": printed})
+        other = disagreements(other).set_index("what")
+        assert list(other.index[other["finding"] == "agrees"]) == [what]
+    above = disagreements(changed(results, "text.pretext.scans", **{"": "99,999"})).set_index("what")
+    assert above.at["additional scans", "finding"] == "does not fit"
+    other = disagreements(changed(results, "text.rsna.test", **{"": "3,000"})).set_index("what")
+    assert other.at["test images", "finding"] == "does not fit"
+
+
+def test_the_reading_counts_checks_and_tells_contradictions_from_the_rest(results):
+    text, table = readings_paper.reading_disagreements(results), disagreements(results)
+    misfits = int((table["finding"] == "does not fit").sum())
+    assert f"{len(results)} entries" in text and f"sets {len(table)} numbers beside" in text
+    assert f"{misfits} do not fit" in text and "1 counts another unit" in text and misfits < len(table)
+
+
+def test_correlations_are_shown_as_far_as_data_can_have_them(results):
+    table, html = t_test_table(results), readings_paper.t_test_html(results).html
+    shown = [f"{row.correlation_high:.2f}" for row in table.itertuples() if row.possible and row.correlation_high > 1]
+    assert shown and not any(f"to {text}" in html for text in shown) and "to 1.00" in html
+    unlikely = table[table["possible"] & ~table["likely"]]
+    assert (unlikely["correlation_high"] < 0).all() and len(unlikely) == html.count(">unlikely<") == 1
+    assert "it has to be below 0, which is unlikely" in readings_paper.reading_t_test(results)
 
 
 def test_the_chapter_follows_the_numbers(results):

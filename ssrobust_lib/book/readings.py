@@ -24,7 +24,7 @@ from ssrobust_lib.figures import (
     signed,
     structure_title,
 )
-from ssrobust_lib.figures.result_tables import compared_words
+from ssrobust_lib.figures.comparison_tables import compared_words
 
 
 def _percent(share: float) -> str:

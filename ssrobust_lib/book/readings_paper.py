@@ -10,7 +10,17 @@ from ssrobust_lib.figures.tables import HtmlTable, Markup, object_frame, small
 from ssrobust_lib.statistics.multiplicity import holm
 from ssrobust_lib.statistics.paired_tests import smallest_signed_rank_p
 from ssrobust_lib.statistics.paper import fill_numbers, paper_results
-from ssrobust_lib.statistics.printed_numbers import disagreements, gain_table, rounding_range
+from ssrobust_lib.statistics.printed_numbers import (
+    AGREES,
+    FINDINGS,
+    MISFIT,
+    OTHER_UNIT,
+    PART,
+    WEAKNESS,
+    disagreements,
+    gain_table,
+    rounding_range,
+)
 from ssrobust_lib.statistics.printed_tests import (
     auroc_correlations,
     discordant_shares,
@@ -21,6 +31,7 @@ from ssrobust_lib.statistics.printed_tests import (
     t_test_table,
 )
 
+UNLIKELY = "unlikely"
 _SETS = {"rsna": "X-rays", "visceral": "CT", "kits19": "KiTS"}
 
 
@@ -81,7 +92,7 @@ def reading_signed_rank(results: pd.DataFrame) -> str:
             f"{n * (n + 1) // 2}; the smallest p that {n} can give is {smallest_signed_rank_p(n):.3g}."
         )
     table = signed_rank_table(results)
-    impossible = table[~table["possible"]]
+    impossible = table[~table["possible"] & (table["note"] == "")]
     if len(impossible):
         units = sorted({f"{row['n']} {row['unit']}" for row in impossible.to_dict("records")})
         lines.append(
@@ -113,7 +124,9 @@ def signed_rank_html(results: pd.DataFrame) -> HtmlTable:
                 "Unit": row["unit"],
                 "n": int(row["n"]),
                 "Possible": "yes" if row["possible"] else "no",
-                "Share against": Markup(_span(row["opposed_low"], share, bound, "up to") + small(biserial)),
+                "Share against": Markup(
+                    _span(row["opposed_low"], share, bound, "up to") + small(biserial or row["note"])
+                ),
             }
         )
     note = "Exact to 50 pairs, normal approximation above; ranges are over all p-values that print alike."
@@ -178,12 +191,13 @@ def reading_t_test(results: pd.DataFrame) -> str:
         text = fill_numbers(words, results)
         text += f" Some correlation fits with {sizes[0]} to {sizes[1]} pairs." if sizes else " No number of pairs fits."
         for row in rows.to_dict("records"):
-            low, high = row["correlation_low"], row["correlation_high"]
             if not row["possible"]:
-                side = "smaller" if high < -1 else "larger"
+                side = "smaller" if row["correlation_high"] < -1 else "larger"
                 text += f" With {row['n']} ({row['unit']}) none does: p would be {side} whatever the correlation."
             elif row["unit"].startswith(("fewest", "scans")):
-                text += f" With {row['n']} ({row['unit']}) it has to be {max(low, -1):.2f} to {min(high, 1):.2f}."
+                text += f" With {row['n']} ({row['unit']}) it has to be {_correlation_span(row)}."
+            elif not row["likely"]:
+                text += f" With {row['n']} ({row['unit']}) it has to be below 0, which is unlikely."
         lines.append(text)
     head = (
         "A signed-rank test cannot be recomputed from means, but a paired t-test can: mean difference, both standard "
@@ -195,22 +209,34 @@ def reading_t_test(results: pd.DataFrame) -> str:
 
 
 def t_test_html(results: pd.DataFrame) -> HtmlTable:
-    """The needed correlation for every unit."""
+    """The needed correlation for every unit, as far as data can have it."""
     data = t_test_table(results)
     rows = [
         {
             "Printed": f"{row['source']}: p {row['printed_p']}",
             "Unit": row["unit"],
             "n": int(row["n"]),
-            "Correlation needed": f"{row['correlation_low']:.2f} to {row['correlation_high']:.2f}".replace("-", "−"),
-            "Possible": "yes" if row["possible"] else "no",
+            "Correlation needed": _correlation_span(row),
+            "Possible": "no" if not row["possible"] else "yes" if row["likely"] else UNLIKELY,
         }
         for row in data.to_dict("records")
     ]
-    note = "Beyond 1 or −1 no data have such a correlation; the deviations are taken to be over the unit."
-    tones = {"Possible": {"yes": "good", "no": "bad"}}
+    note = (
+        "Beyond 1 or −1 no data have such a correlation; the deviations are taken to be over the unit. "
+        f"{UNLIKELY.capitalize()}: only a correlation below 0 would do, that is, arms of which one does well where the "
+        "other does badly, although both are tested on the same scans."
+    )
+    tones = {"Possible": {"yes": "good", UNLIKELY: "open", "no": "bad"}}
     caption = "Correlation of the arms that a paired t-test needs"
     return html_table(pd.DataFrame(rows), caption, note=note, tones=tones, stacked=True, data=data)
+
+
+def _correlation_span(row: dict) -> str:
+    """'0.99 to 1.00': where some correlation does, the part of the range that lies within [-1, 1]."""
+    low, high = row["correlation_low"], row["correlation_high"]
+    if row["possible"]:
+        low, high = max(low, -1.0), min(high, 1.0)
+    return f"{low:.2f} to {high:.2f}".replace("-", "−")
 
 
 def reading_auroc(results: pd.DataFrame) -> str:
@@ -269,11 +295,23 @@ def gains_html(results: pd.DataFrame) -> HtmlTable:
 
 
 def reading_disagreements(results: pd.DataFrame) -> str:
-    """How many of the printed numbers do not fit what they ought to."""
+    """How many of the checked numbers do not fit what they ought to, and what the others are."""
     table = disagreements(results).set_index("what")
-    odd = int((~table["agrees"]).sum())
-    text = f"Of {len(table)} printed numbers, {odd} do not fit what stands beside them."
-    if not table.at["test images", "agrees"]:
+    counts = table["finding"].value_counts()
+    words = {
+        MISFIT: ("does not fit", "do not fit"),
+        OTHER_UNIT: ("counts another unit", "count another unit"),
+        PART: ("may be a part of what it is set beside", "may be a part of what they are set beside"),
+        WEAKNESS: ("is a weak result, not a contradiction", "are weak results, not contradictions"),
+        AGREES: ("agrees", "agree"),
+    }
+    found = [f"{counts[name]} {words[name][int(counts[name] > 1)]}" for name in words if name in counts]
+    text = (
+        f"Of the {len(results)} entries of `book/paper_results.csv`, the table sets {len(table)} numbers beside "
+        f"something that they ought to agree with, besides the gains above: {'; '.join(found)}. The others have "
+        "nothing to be held against."
+    )
+    if table.at["test images", "finding"] == OTHER_UNIT:
         text += (
             " The size of the X-ray test set is that of a split of label rows, not of images; what such a split lets "
             "into training stands in [](notebooks/01_data)."
@@ -284,8 +322,7 @@ def reading_disagreements(results: pd.DataFrame) -> str:
 def disagreements_html(results: pd.DataFrame) -> HtmlTable:
     """Printed numbers beside what they ought to agree with."""
     table = disagreements(results)
-    shown = table.assign(agrees=table["agrees"].map({True: "yes", False: "no"}))
-    headings = {"what": "What", "printed": "The paper prints", "beside": "Beside it", "agrees": "Agrees"}
-    tones = {"agrees": {"yes": "good", "no": "bad"}}
+    headings = {"what": "What", "printed": "The paper prints", "beside": "Beside it", "finding": "Finding"}
+    tones = {"finding": dict.fromkeys(FINDINGS, "open") | {AGREES: "good", MISFIT: "bad"}}
     caption = "Printed numbers that ought to agree"
-    return html_table(shown, caption, headings=headings, tones=tones, stacked=True)
+    return html_table(table, caption, headings=headings, tones=tones, stacked=True)

@@ -12,6 +12,7 @@ from numpy import format_float_positional
 from ssrobust_lib.config import Profile
 from ssrobust_lib.profile_paths import is_severity_file
 from ssrobust_lib.profile_sections import CALIBRATED, Training
+from ssrobust_lib.statistics.claims import DEFAULT_MARGINS
 
 PAPER_SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "pneumonia": {"own": ("rsna",), "external": ()},
@@ -87,7 +88,9 @@ def run_table(profile: Profile) -> str:
         chosen = [profile.pretext_of(task, arm) for task in tasks]
         rows.append((f"pretext `{arm}`", [", ".join([*_options(c.options), _training(c.training)]) for c in chosen]))
     rows.append(("fine-tuning", [_training(profile.finetune[task]) for task in tasks]))
-    margins = ", ".join(f"{name} {value:g}" for name, value in profile.statistics.margins.items())
+    known = dict(DEFAULT_MARGINS) | dict(profile.statistics.margins)
+    known = dict(DEFAULT_MARGINS) | dict(profile.statistics.margins)
+    margins = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in known.items())
     table = [f"| | {' | '.join(tasks)} |", "|---|" + "---|" * len(tasks)]
     table += [f"| {name} | {' | '.join(cells)} |" for name, cells in rows]
     shared = (

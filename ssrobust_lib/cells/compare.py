@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ssrobust_lib import store
+from ssrobust_lib.cells import trained
 from ssrobust_lib.config import REFERENCE_ARM
 from ssrobust_lib.evaluation.condition_scores import scores_table
 from ssrobust_lib.evaluation.corruption_error import corruption_errors
@@ -40,6 +41,7 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
         n_bootstrap=profile.statistics.bootstrap,
         home=home,
         margins=profile.statistics.margins,
+        parts=home_parts(study),
     )
     arms = [arm for arm in profile.arms if arm != REFERENCE_ARM]
     comparisons, further = compared(arms=[arm for arm in arms if arm not in profile.controls])
@@ -63,6 +65,21 @@ def compute(study: "Study", cell: "Cell", folder: Path) -> None:
     store.write_table(folder / "corruption_errors.parquet", corruption_errors(scores))
     samples = study.table([need for need in cell.needs if need.step == "01_data"], "samples")
     store.write_table(folder / "subgroups.parquet", subgroup_scores(predictions, samples, arms=arms, home=home))
+
+
+def home_parts(study: "Study") -> dict[str, dict[str, list[str]]]:
+    """Set of another centre -> its structures -> the structures of the networks' own set that each is made of."""
+    if "organs" not in study.profile.tasks:
+        return {}
+    name_of = {classes[0]: name for name, (classes, _) in trained.own_structures(study, "organs").items()}
+    labels = [choice.label for choice in study.profile.data["organs"].external_sets]
+    return {
+        label: {
+            name: [name_of[k] for k in classes]
+            for name, (classes, _) in trained.external_structures(study, "organs", label).items()
+        }
+        for label in labels
+    }
 
 
 def _in_families(comparisons: pd.DataFrame, prefix: str) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from .breakdowns import class_balance, structure_dice
 from .calibration import calibration_curves
 from .canvas import StudyFigure
 from .column_words import COLUMN_WORDS
+from .comparison_tables import comparison_table
 from .comparisons import forest_plot
 from .corrupted_images import corruption_examples, severity_strip
 from .curves import pretext_accuracy, training_curves
@@ -28,17 +29,7 @@ from .power_curves import power_curves
 from .puzzles import Puzzle, jigsaw_examples, reassemble
 from .qualitative import Case, segmentation_cases
 from .qualitative_xrays import XRayCase, xray_cases
-from .result_tables import (
-    VERDICT_TONES,
-    comparison_table,
-    counted,
-    in_words,
-    interval_text,
-    mean_std,
-    paper_table,
-    signed,
-    verdict_table,
-)
+from .result_tables import counted, in_words, interval_text, mean_std, paper_table, signed
 from .robustness import confusion_table, corruption_error_table, drop_table, metric_table, structure_table
 from .severities import severity_curves
 from .study_tables import best_epochs, note_clauses, severity_table, transfer_table
@@ -57,6 +48,7 @@ from .style import (
 from .subgroups import subgroup_differences, subgroup_parts, subgroup_table
 from .tables import P_FORMATS, HtmlTable, html_table
 from .tidy import score_rows
+from .verdict_tables import VERDICT_TONES, verdict_table
 
 __all__ = [
     "COLUMN_WORDS",

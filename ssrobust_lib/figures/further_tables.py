@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from .result_tables import compared_words, counted, in_order, interval_text
+from .comparison_tables import compared_words, in_order
+from .result_tables import counted, detectable_text, interval_text, statistic_text
 from .tables import HtmlTable, Markup, html_table, object_frame, p_text, small
 from .tidy import require_columns
 
@@ -65,14 +66,14 @@ def effect_table(
             line[heading] = "–" if value is None or pd.isna(value) else f"{value:+.2f}".replace("-", "−")
         line["Common language"] = line["Common language"].removeprefix("+")
         line["Equivalence, p"] = p_text(row["equivalence_p"])
-        line["Detectable"] = "–" if pd.isna(row["detectable"]) else f"{row['detectable']:.3f}"
+        line["Detectable"] = detectable_text(row["detectable"], row["metric"])
         rows.append(line)
     shown = object_frame(rows, ["Comparison", *_EFFECTS.values(), "Equivalence, p", "Detectable"])
     note = (
-        "Effect sizes are of these networks, over patients or scans: rank-biserial from -1 to 1; d_z in standard "
+        "Effect sizes are of these networks, over patients or scans: rank-biserial from −1 to 1; d_z in standard "
         "deviations of the differences; common language: share of the patients or scans on which the arm is ahead. "
-        "Equivalence within the margin, and the difference that would have been found in 80 % of the cases, are of the "
-        "method. An AUROC has no value per patient."
+        "Equivalence within the profile's margin, and the difference that would have been found in 80 % of the cases, "
+        "are of the method. An AUROC has no value per patient."
     )
     headings = {name: name for name in _EFFECTS.values()}  # an underscore is no space here
     words: dict[str, Any] = {"dataset": dataset, "headings": headings, "note": note, "fold": fold}
@@ -109,7 +110,7 @@ def further_table(
     for compared in in_order(comparisons).to_dict("records"):
         place = (names or {}).get(compared["set"], compared["set"])
         for row in listed[listed["comparison"] == compared["comparison"]].to_dict("records"):
-            statistic = "" if pd.isna(row["statistic"]) else f"statistic {row['statistic']:.4g}"
+            statistic = "" if pd.isna(row["statistic"]) else f"statistic {statistic_text(row['statistic'])}"
             rows.append(
                 {
                     "Comparison": Markup(compared_words(compared) + small(place)),

@@ -149,7 +149,8 @@ def subgroup_table(scores: pd.DataFrame, caption: str, *, dataset: str, scope: s
     units = "/".join(dict.fromkeys(f"{unit}s" for unit in rows["unit"]))
     note = (
         f"n: {units}. Intervals: 95 % of the difference, of the method (other patients and seeds) and of these "
-        "networks (other patients); where the few seeds happen to agree, the first can come out the narrower. "
+        "networks (other patients); where the few seeds happen to agree, the first can come out the narrower. Both are "
+        "Student's; the tables of tests have bootstrap intervals of these networks, which differ a little. "
         "Attributes that the set does not state, or in which all agree, have no rows. "
         f"{EXPLORATORY}"
     )

@@ -22,6 +22,7 @@ from ssrobust_lib.config import REFERENCE_ARM
 from ssrobust_lib.evaluation.unit_scores import UnitScores
 from ssrobust_lib.run_comparison.matched_scores import Score, matched, places, same_networks, scores_of, why_apart
 from ssrobust_lib.run_comparison.stored_run import RunComparisonError, StoredRun
+from ssrobust_lib.statistics.scales import cut_interval, largest_difference
 from ssrobust_lib.statistics.two_runs import Estimate, RunDifference, RunScores, run_difference
 
 CHANGED, WITHIN_NOISE, THE_SAME, CANNOT_BE_TOLD = "changed", "within noise", "the same", "cannot be told"
@@ -132,18 +133,26 @@ def _fields(
     if found.equal:  # nothing differs: there is nothing to test
         networks = method = nothing
     notes += [method.note] if method.note else []
+    largest = largest_change(first.metric, reference)
+    low, high = cut_interval(networks.low, networks.high, largest)
+    method_low, method_high = cut_interval(method.low, method.high, largest)
     n_units = [len(run.units) for run in runs] if runs else [0, 0]
     n_seeds = [len(run.values) for run in runs] if runs else [0, 0]
     return {
         "task": first.task, "set_a": first.set, "set_b": second.set, "metric": first.metric, "arm": arm,
         "reference": reference, "value_a": found.mean_a, "value_b": found.mean_b, "difference": found.difference,
-        "ci_low": networks.low, "ci_high": networks.high, "p": networks.p,
-        "method_ci_low": method.low, "method_ci_high": method.high, "method_statistic": method.statistic,
+        "ci_low": low, "ci_high": high, "p": networks.p,
+        "method_ci_low": method_low, "method_ci_high": method_high, "method_statistic": method.statistic,
         "method_df": method.df, "method_p": method.p, "method_p_bh": np.nan, "detectable": method.detectable,
         "verdict": THE_SAME if found.equal else "", "n_a": n_units[0], "n_b": n_units[1],
         "n_common": found.n_common, "unit": first.unit, "seeds_a": n_seeds[0], "seeds_b": n_seeds[1],
         "same_networks": same, "note": "; ".join(notes),
     }  # fmt: skip
+
+
+def largest_change(metric: str, reference: str) -> float:
+    """Largest change of a score between two runs, or, with a reference, of how far two arms are apart."""
+    return largest_difference(f"{metric} gap" if reference else metric)
 
 
 def _seeds(score: Score, arms: list[str]) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from ssrobust_lib import figures as fig
+from ssrobust_lib.figures.result_tables import detectable_text
 from ssrobust_lib.figures.tables import Markup, badge, html_table, object_frame, p_text, small
 from ssrobust_lib.run_comparison.changes import CANNOT_BE_TOLD, CHANGED, THE_SAME, WITHIN_NOISE
 from ssrobust_lib.run_comparison.comparison import RunComparison, counts
@@ -79,7 +80,7 @@ def change_table(
         cells = (
             where(row), arm, score_text(row, "value_a"), score_text(row, "value_b"),
             _with_interval(row["difference"], row["method_ci_low"], row["method_ci_high"]), p_text(row["method_p_bh"]),
-            Markup(badge(row["verdict"], TONES[row["verdict"]]) + small(row["note"])), fig.mean_std(row["detectable"]),
+            Markup(badge(row["verdict"], TONES[row["verdict"]]) + small(row["note"])), _detectable(row),
             _numbers(row),
         )  # fmt: skip
         shown.append(dict(zip(columns, cells, strict=True)))
@@ -92,6 +93,10 @@ def change_table(
     words += [note] if note else []
     frame = object_frame(shown, columns)
     return html_table(frame, caption, dataset=dataset, stacked=True, fold=fold, note=" ".join(words)).html
+
+
+def _detectable(row: dict) -> str:
+    return detectable_text(row["detectable"], f"{row['metric']} gap" if row["reference"] else row["metric"])
 
 
 def _in_order(rows: pd.DataFrame) -> pd.DataFrame:

@@ -79,6 +79,9 @@ def _verdicts(table: pd.DataFrame, p_column: str) -> np.ndarray:
 def claim_verdicts(a: StoredRun, b: StoredRun) -> pd.DataFrame:
     """The verdict on each claim of the paper in either run, by the rules of this version.
 
+    Floors of severities and merged sides are not looked at: a claim that these keep from being tested in a run's own
+    report is judged here by the comparisons alone, alike in both runs.
+
     Returns
     -------
     DataFrame with claim, arm, quote, verdict_a, verdict_b, this_run_a, this_run_b (the numbers behind it) and flipped.

@@ -13,6 +13,7 @@ from ssrobust_lib.control_arms import LABELS, POOL
 from ssrobust_lib.profile_fields import ALL
 from ssrobust_lib.statistics.comparisons import ALL_CORRUPTIONS
 from ssrobust_lib.statistics.multiplicity import holm
+from ssrobust_lib.statistics.scales import cut_interval_of_mean, largest_difference
 
 CLEAN, NONE = "clean", "none"
 MIN_SEEDS = 3
@@ -48,12 +49,13 @@ def network_scores(scores: pd.DataFrame) -> pd.DataFrame:
 def curve_points(networks: pd.DataFrame) -> pd.DataFrame:
     """Mean over seeds at every amount, with the 95 % Student interval over seeds; rows in the order of the amounts.
 
-    The interval is empty with fewer than three seeds. `n_images` is the mean over seeds, rounded.
+    The interval is empty with fewer than three seeds, and ends where the metric's scale does. `n_images` is the mean
+    over seeds, rounded.
     """
     rows = []
     for key, part in networks.groupby([*_CURVE, "amount"], sort=False):
         values = part["value"].to_numpy(np.float64)
-        low, high = _interval(values)
+        low, high = cut_interval_of_mean(*_interval(values), str(part["metric"].iloc[0]))
         n_images = round(float(part["n_images"].mean()))
         rows.append((*key, n_images, len(values), values.mean(), low, high))
     table = pd.DataFrame(rows, columns=list(POINT_COLUMNS))
@@ -84,7 +86,7 @@ def curve_differences(networks: pd.DataFrame) -> pd.DataFrame:
         if axis == POOL and ALL in of_amount and len(sizes) > 1:
             pairs.append((ALL, sizes.index[0], of_amount[ALL], of_amount[sizes.index[0]]))
         for amount, other, ours, theirs in pairs:
-            found = _difference((ours - theirs).dropna().to_numpy(np.float64))
+            found = _difference((ours - theirs).dropna().to_numpy(np.float64), largest_difference(str(metric)))
             rows.append((task, axis, metric, condition, init, amount, round(sizes[amount]), other, *found))
     columns = [name for name in DIFFERENCE_COLUMNS if name != "p_holm"]
     table = pd.DataFrame(rows, columns=columns).assign(p_holm=np.nan)
@@ -107,12 +109,13 @@ def _interval(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean() - half), float(values.mean() + half)
 
 
-def _difference(values: np.ndarray) -> tuple[int, float, float, float, float, str]:
-    """(n_seeds, difference, low, high, p, note) of differences by seed."""
+def _difference(values: np.ndarray, largest: float) -> tuple[int, float, float, float, float, str]:
+    """(n_seeds, difference, low, high, p, note) of differences by seed, the interval cut at +-largest."""
     n, mean = len(values), float(values.mean()) if len(values) else np.nan
     if n < MIN_SEEDS:
         return n, mean, np.nan, np.nan, np.nan, f"{n} of at least {MIN_SEEDS} seeds: no interval and no test"
     low, high = _interval(values)
+    low, high = float(np.clip(low, -largest, largest)), float(np.clip(high, -largest, largest))
     if values.std(ddof=1) <= 1e-12 * max(1.0, abs(mean)):
         return n, mean, low, high, np.nan, "all seeds differ by the same amount: no test"
     from scipy.stats import ttest_1samp

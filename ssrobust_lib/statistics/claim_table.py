@@ -5,9 +5,9 @@ Leaves: one row per claim and arm with the verdict on the method and, beside it,
 behind them, the data they come from and the figures that show them.
 
 Verdict on a claim of several comparisons: *does not hold* if one does not; *holds* if all hold and none is missing;
-otherwise *undecided*. A claim on which no comparison of the run bears is *not tested*. The corrected p of such a claim
-is the largest of its parts: the p-value of 'all of them' (an intersection-union test, Berger 1982), which needs no
-further correction.
+otherwise *undecided*. A claim on which no comparison of the run bears is *not tested*, and so is one whose outcome the
+run's setting fixes beforehand (`testability`). Interval and p beside the verdict are those of one comparison, the one
+that bears the claim out least (`claim_evidence`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,29 +16,31 @@ import numpy as np
 import pandas as pd
 
 from ssrobust_lib.config import AA_ARM
+from ssrobust_lib.statistics.claim_evidence import DIRECTED, grounds, least, measured_words, named_interval, where
+from ssrobust_lib.statistics.claim_notes import notes_on
 from ssrobust_lib.statistics.claims import (
     ESTIMANDS,
     FAILS,
     HOLDS,
     NOT_TESTED,
     ONE_SEED,
-    RULES_ABOUT_MEANS,
     UNDECIDED,
+    USUAL_LEVEL,
     Claim,
-    bounds,
     estimand_of,
     judge,
     lacks_seeds,
     margin_of,
 )
 from ssrobust_lib.statistics.families import matches
+from ssrobust_lib.statistics.testability import Setting, smallest_holm, why_untestable
 
-#: Columns without a prefix are about the method; `reason` says why it is undecided where one seed is the reason.
+#: Columns without a prefix are about the method; `reason` says what a verdict is due to where interval and p do not.
 #: `figures` and `links` are lists in one text, separated by '; ': names, and pages with anchors.
 CLAIM_COLUMNS = (
     "claim", "arm", "section", "quote", "compares", "expected", "paper", "this_run", "interval", "p_holm",
-    "p_equivalence", "verdict", "reason", "networks_interval", "networks_p_holm", "networks_verdict", "data_set",
-    "mark", "note", "figures", "links",
+    "p_equivalence", "verdict", "reason", "networks_interval", "networks_p_holm", "networks_verdict",
+    "networks_reason", "data_set", "mark", "note", "figures", "links",
 )  # fmt: skip
 
 
@@ -50,25 +52,28 @@ def claim_parts(
     Returns
     -------
     DataFrame : the rows of `comparisons`, once for each claim and arm that rests on them, with claim, judged (the arm
-    in whose row of the table of claims it counts), part, rule, alpha, margin (NaN for rules about means) and verdict in
-    front. A part that fixes its arm counts for every arm; for the A/A arm, that arm stands in for it.
+    in whose row of the table of claims it counts), part, rule, alpha, value and tolerance (NaN where the rule has
+    none), margin (NaN for rules about means) and verdict in front. A part that fixes its arm counts for every arm but
+    the A/A arm, which cannot stand in for a control arm: a claim about one has no rows for it.
 
     Raises
     ------
     UnknownNameError : a metric without a margin, or an estimand that does not exist.
     """
     estimand_of(estimand)
-    head_columns = ["claim", "judged", "part", "rule", "alpha", "margin", "verdict"]
+    head_columns = ["claim", "judged", "part", "rule", "alpha", "value", "tolerance", "margin", "verdict"]
     arms, found = [str(arm) for arm in comparisons["arm"].unique()], []
     for claim in claims:
         for number, part in enumerate(claim.parts):
             of_part = comparisons[matches(comparisons, part.select) & (comparisons["reference"] == part.reference)]
             for arm in arms:
-                compared = AA_ARM if arm == AA_ARM else part.arm or arm
-                for row in of_part[of_part["arm"] == compared].to_dict("records"):
+                if arm == AA_ARM and any(other.arm for other in claim.parts):
+                    continue
+                for row in of_part[of_part["arm"] == (part.arm or arm)].to_dict("records"):
                     margin = np.nan if part.about_means() else margin_of(row["metric"], margins, row["role"])
                     verdict = judge(row, part, margin, estimand)
-                    head = (claim.id, arm, number, part.rule, part.alpha, margin, verdict)
+                    numbers = [np.nan if of is None else of for of in (part.value, part.tolerance)]
+                    head = (claim.id, arm, number, part.rule, part.alpha, *numbers, margin, verdict)
                     found.append(dict(zip(head_columns, head, strict=True)) | row)
     return pd.DataFrame(found, columns=head_columns + list(comparisons.columns))
 
@@ -81,73 +86,15 @@ def _combine(verdicts: Sequence[str], complete: bool) -> str:
     return HOLDS if complete and set(verdicts) == {HOLDS} else UNDECIDED
 
 
-def _where(row: Mapping) -> str:
-    """Short name of a comparison among others: what tells it apart."""
-    condition = "" if row["scope"] == "clean" else f", {row['condition']}"
-    return f"{row['set']} {row['metric']}{condition}"
-
-
-def _weakest(rows: Sequence[dict], estimand: str) -> dict:
-    """Of several comparisons, the one that bears the claim out least: first by verdict, then by size."""
-
-    def strength(row: dict) -> tuple[int, float]:
-        difference = float(row["difference"])
-        farthest = -float(np.max(np.abs(bounds(row, estimand))))
-        signed = {"higher": difference, "lower": -difference}.get(row["rule"], farthest)
-        return (FAILS, UNDECIDED, HOLDS).index(row["verdict"]), signed if np.isfinite(signed) else -np.inf
-
-    return min(rows, key=strength)
-
-
-def _interval_words(row: Mapping, estimand: str) -> str:
-    low, high = bounds(row, estimand)
-    return f"[{low:+.3f}, {high:+.3f}]" if np.isfinite([low, high]).all() else ""
-
-
-def _interval_of_weakest(row: Mapping, estimand: str, described: Mapping | None) -> str:
-    words = "" if row["rule"] in RULES_ABOUT_MEANS else _interval_words(row, estimand)
-    elsewhere = described is not None and row["comparison"] != described["comparison"]
-    return f"{_where(row)}: {words}" if words and elsewhere else words
-
-
-def _measured_words(row: Mapping) -> str:
-    if not np.isfinite(float(row["difference"])):
-        return "not measured"
-    return f"{row['mean_arm']:.3f} against {row['mean_reference']:.3f} ({row['difference']:+.3f})"
-
-
 def _this_run(rows: Sequence[dict], row: Mapping) -> str:
     """What was measured, in words; of several comparisons how many hold, and the weakest."""
     if len(rows) == 1:
         plural = "s" if row["n_seeds"] != 1 else ""
-        return f"{_measured_words(row)}, {row['n']} {row['unit']}s, {row['n_seeds']} seed{plural}"
+        return f"{measured_words(row)}, {row['n']} {row['unit']}s, {row['n_seeds']} seed{plural}"
     holding = sum(r["verdict"] == HOLDS for r in rows)
     if all(lacks_seeds(r, "method") for r in rows):
-        return f"{len(rows)} comparisons with one seed; weakest: {_where(row)} {_measured_words(row)}"
-    return f"{holding} of {len(rows)} hold; weakest: {_where(row)} {_measured_words(row)}"
-
-
-def _notes(claim: Claim, rows: Sequence[dict], weakest: Mapping | None) -> str:
-    """What a reader of the verdict on the method should know besides."""
-    notes = [claim.untested] if claim.untested and not rows else []
-    for number, part in enumerate(claim.parts):
-        there = sum(row["part"] == number for row in rows)
-        if there < part.rows and (rows or not claim.untested):
-            notes.append(f"{there} of {part.rows} comparisons of part {number + 1} are in this run")
-    for row in rows:
-        name = "" if len(rows) == 1 else f"{_where(row)}: "
-        directed = row["rule"] in ("higher", "lower")
-        if row["verdict"] == HOLDS and directed:
-            low, high = bounds(row, "method")
-            if low <= 0 <= high:
-                notes.append(f"{name}the interval {_interval_words(row, 'method')} includes 0")
-            if (high if row["rule"] == "higher" else -low) < row["margin"]:
-                notes.append(f"{name}significant, but smaller than the margin of {row['margin']:g}")
-        if row is weakest and directed and row["verdict"] == UNDECIDED and np.isfinite(float(row["detectable"])):
-            found = f"the smallest difference found four times in five is {row['detectable']:.3f}"
-            notes.append(f"{name}{found}, the margin {row['margin']:g}")
-        notes += [f"{name}{text}" for text in dict.fromkeys([row["method_note"], row["note"]]) if text]
-    return "; ".join(notes)
+        return f"{len(rows)} comparisons with one seed; weakest: {where(row)} {measured_words(row)}"
+    return f"{holding} of {len(rows)} hold; weakest: {where(row)} {measured_words(row)}"
 
 
 def _pretext_mark(pretext: pd.DataFrame | None, arms: Sequence[str], tasks: Sequence[str]) -> str:
@@ -162,28 +109,32 @@ def _pretext_mark(pretext: pd.DataFrame | None, arms: Sequence[str], tasks: Sequ
     return f"pretext not learned ({'; '.join(texts)})" if texts else ""
 
 
-def _largest(values: Iterable[float]) -> float:
-    """Largest of the p-values; NaN if one of them is, or if there is none."""
-    p_values = np.fromiter(values, dtype=float)
-    return float(p_values.max()) if p_values.size else np.nan
+def _judged(claim: Claim, rows: list[dict], estimand: str, described: Mapping | None, untestable: str) -> dict:
+    """Verdict on a claim, with interval and p of the one comparison that bears it out least (`claim_evidence`).
 
-
-def _judged(claim: Claim, rows: list[dict], estimand: str, described: Mapping | None) -> dict:
-    """Verdict on a claim, with interval and p of the comparisons behind it.
-
-    The interval is that of the weakest comparison, which it names where it is not the one described elsewhere in the
-    row; a rule about means has none.
+    The interval names its comparison where it is not the one described elsewhere in the row; a rule about means has
+    none. `reason` says what the verdict is due to where the numbers beside it do not.
     """
+    if not rows or untestable:
+        nothing = {"p_holm": np.nan, "p_equivalence": np.nan, "interval": ""}
+        return nothing | {"verdict": NOT_TESTED, "reason": untestable}
     complete = all(sum(row["part"] == k for row in rows) >= part.rows for k, part in enumerate(claim.parts))
-    verdict = _combine([row["verdict"] for row in rows], complete)
-    column = ESTIMANDS[estimand].p
-    judged = {
-        "verdict": verdict,
-        "p_holm": _largest(row[column] for row in rows if row["rule"] in ("higher", "lower")),
-        "interval": _interval_of_weakest(_weakest(rows, estimand), estimand, described) if rows else "",
-    }
+    verdict, shown = _combine([row["verdict"] for row in rows], complete), least(rows, estimand)
     short = any(lacks_seeds(row, estimand) for row in rows if row["verdict"] == UNDECIDED)
-    return judged | {"reason": ONE_SEED if verdict == UNDECIDED and short else ""}
+    reason = ONE_SEED if verdict == UNDECIDED and short else grounds(rows, shown, estimand)
+    return {
+        "verdict": verdict,
+        "p_holm": float(shown[ESTIMANDS[estimand].p]) if shown["rule"] in DIRECTED else np.nan,
+        "p_equivalence": float(shown["equivalence_p"]) if shown["rule"] == "similar" else np.nan,
+        "interval": named_interval(shown, estimand, described),
+        "reason": reason,
+    }
+
+
+def _compares(claim: Claim) -> str:
+    """What is compared, and the level of p where it is not the usual one."""
+    levels = sorted({part.alpha for part in claim.parts if part.rule in DIRECTED and part.alpha != USUAL_LEVEL})
+    return "; ".join([claim.compares, *(f"at the level {level:g}" for level in levels)])
 
 
 def claim_table(
@@ -193,6 +144,8 @@ def claim_table(
     pretext: pd.DataFrame | None = None,
     *,
     titles: Mapping[str, str] | None = None,
+    setting: Setting | None = None,
+    seed_scores: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Judge every claim for every arm of the comparisons table; the A/A arm stands beside the others.
 
@@ -203,6 +156,9 @@ def claim_table(
     pretext : task, init, seed and bool `learned` (above chance on held-out images); rows of an arm that did not learn
         its pretext task carry a mark.
     titles : set -> words for it, such as 'phantoms in the RSNA layout'.
+    setting : what the run fixed beforehand; without it no claim is found untestable for its floors or merged sides.
+    seed_scores : every network's scores (`result_tables.seed_scores`); where few networks make up most of the missed
+        structures, the note says so.
 
     Returns
     -------
@@ -215,6 +171,8 @@ def claim_table(
     """
     if pretext is not None and (lost := [c for c in ("task", "init", "seed", "learned") if c not in pretext.columns]):
         raise ValueError(f"pretext table: expected task, init, seed and learned; lacks {', '.join(lost)}")
+    comparisons = comparisons.reset_index(drop=True)
+    comparisons = comparisons.assign(smallest_holm=smallest_holm(comparisons))
     grouped: dict[str, dict[tuple[str, str], list[dict]]] = {}
     for estimand in ESTIMANDS:
         parts = claim_parts(comparisons, claims, margins, estimand=estimand)
@@ -226,21 +184,25 @@ def claim_table(
             rows, of_networks = (grouped[estimand].get((claim.id, arm), []) for estimand in ("method", "networks"))
             weakest: dict | None
             if rows and all(lacks_seeds(row, "method") for row in rows):
-                weakest = _weakest(of_networks, "networks")
+                weakest = least(of_networks, "networks")
             else:
-                weakest = _weakest(rows, "method") if rows else None
-            method = _judged(claim, rows, "method", weakest)
-            networks = _judged(claim, of_networks, "networks", weakest)
+                weakest = least(rows, "method") if rows else None
+            method, networks = (
+                _judged(
+                    claim, of, estimand, weakest,
+                    why_untestable(claim, of, comparisons, setting or Setting(), estimand),
+                )
+                for estimand, of in (("method", rows), ("networks", of_networks))
+            )  # fmt: skip
             places = {(row["task"], row["set"]): None for row in rows}
             arms = [arm, *(part.arm for part in claim.parts), *(part.reference for part in claim.parts)]
             values = {
                 "claim": claim.id, "arm": arm, "section": claim.section, "quote": claim.quote,
-                "compares": claim.compares, "expected": claim.expected, "paper": claim.paper,
+                "compares": _compares(claim), "expected": claim.expected, "paper": claim.paper,
                 "this_run": _this_run(rows, weakest) if weakest else "",
-                "p_equivalence": _largest(row["equivalence_p"] for row in rows if row["rule"] == "similar"),
                 "data_set": "; ".join(f"{task}: {(titles or {}).get(name, name)}" for task, name in places),
                 "mark": _pretext_mark(pretext, [str(arm)] if arm == AA_ARM else arms, [task for task, _ in places]),
-                "note": _notes(claim, rows, weakest),
+                "note": notes_on(claim, str(arm), rows, weakest, seed_scores),
                 "figures": "; ".join(figure.name for figure in claim.figures),
                 "links": "; ".join(f"{figure.page}#{figure.anchor}" for figure in claim.figures),
             }  # fmt: skip

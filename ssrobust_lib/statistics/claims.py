@@ -17,8 +17,9 @@ Verdict on one comparison, by the part's rule:
   bootstrap gives a 95 % interval only, that one has to lie within +-margin, which asks for more.
 - level: *holds* if the mean of each arm lies within `tolerance` of `value`; *does not hold* otherwise.
 - above: *holds* if the mean of each arm is greater than `value`; *does not hold* otherwise.
+- reference above: the same of the mean of the reference alone.
 - at most: *holds* if the mean of the arm, not of the reference, is not greater than `value`; *does not hold* otherwise.
-Anything else is *undecided*. The last three describe means and test nothing.
+Anything else is *undecided*. The last four describe means and test nothing.
 """
 
 from collections.abc import Mapping
@@ -40,7 +41,8 @@ ONE_SEED = "one seed"
 #: between two patients.
 DEFAULT_MARGINS: Mapping[str, float] = {"flipped": 0.05, "feature_distance": 0.1}
 
-RULES_ABOUT_MEANS = ("level", "above", "at most")
+USUAL_LEVEL = 0.05
+RULES_ABOUT_MEANS = ("level", "above", "reference above", "at most")
 
 
 @dataclass(frozen=True)
@@ -67,16 +69,18 @@ class Part(_Entry):
     """Comparisons that a claim rests on, and the rule for each of them.
 
     `arm` fixes the arm that is compared (a control arm); empty for the arm whose row of the table it is.
+    `sides`: about one of an organ's two sides, which a set that labels both as one cannot show.
     """
 
-    rule: Literal["higher", "lower", "similar", "level", "above", "at most"]
+    rule: Literal["higher", "lower", "similar", "level", "above", "reference above", "at most"]
     select: dict[str, str | list[str]]
     rows: int = Field(gt=0)
     arm: str = ""
     reference: str = REFERENCE_ARM
-    alpha: float = Field(default=0.05, gt=0, lt=1)
+    alpha: float = Field(default=USUAL_LEVEL, gt=0, lt=1)
     value: float | None = None
     tolerance: float | None = Field(default=None, gt=0)
+    sides: bool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> "Part":
@@ -86,9 +90,8 @@ class Part(_Entry):
         if (self.rule in RULES_ABOUT_MEANS) != (self.value is not None) or (self.rule == "level") != (
             self.tolerance is not None
         ):
-            raise ValueError(
-                "the rules 'level', 'above' and 'at most' need a value, 'level' a tolerance; others neither"
-            )
+            about = ", ".join(RULES_ABOUT_MEANS)
+            raise ValueError(f"the rules about means ({about}) need a value, 'level' a tolerance; others neither")
         return self
 
     def about_means(self) -> bool:
@@ -196,12 +199,13 @@ def judge(row: Mapping, part: Part, margin: float, estimand: str = "method") -> 
 
 
 def _judge_means(row: Mapping, part: Part) -> str:
-    names = ["mean_arm"] if part.rule == "at most" else ["mean_arm", "mean_reference"]
+    one = {"at most": ["mean_arm"], "reference above": ["mean_reference"]}
+    names = one.get(part.rule, ["mean_arm", "mean_reference"])
     means, value = np.array([row[name] for name in names], dtype=float), float(part.value or 0.0)
     if not np.isfinite(means).all():
         return UNDECIDED
     if part.rule == "level":
         fits = np.abs(means - value) <= float(part.tolerance or 0.0)
     else:
-        fits = means > value if part.rule == "above" else means <= value
+        fits = means <= value if part.rule == "at most" else means > value
     return HOLDS if fits.all() else FAILS

@@ -3,8 +3,8 @@
 Enters: prediction tables of any number of cells. Leaves: one row per comparison (`COLUMNS`), and a long table of
 further tests. Implements the comparisons behind Tables 1, 2 and 4 and Figs. 3 and 4 of the paper (sections 3.2 to 3.4).
 
-What is compared is in `pairing`. On another centre's set a gap compares two groups of units: the paired differences
-there less those at home.
+What is compared is in `pairing`, the change from the home set at another centre in `home_gaps`: it compares two groups
+of units, the paired differences there less those at home. Intervals end where a metric's scale does (`scales`).
 
 Two estimands. *These networks* on other patients: `ci_low` to `note`; unit scores are averaged over the seeds that both
 arms have, then tested by unit; the paper's question. *The method* on other patients, with other seeds: `method_...`,
@@ -14,7 +14,6 @@ is simulated (`make bench ONLY=statistics`) and shown by the A/A arm (normal tra
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -23,9 +22,8 @@ import pandas as pd
 from ssrobust_lib.config import AA_ARM, REFERENCE_ARM
 from ssrobust_lib.evaluation.unit_scores import ALTERNATIVE_STRUCTURES, home_sets, unit_scores
 from ssrobust_lib.registry import UnknownNameError, unknown_name
-from ssrobust_lib.seeds import rng
 from ssrobust_lib.statistics.auroc import delong
-from ssrobust_lib.statistics.bootstrap import percentile_interval, resample_counts
+from ssrobust_lib.statistics.bootstrap import percentile_interval
 from ssrobust_lib.statistics.claims import margin_of
 from ssrobust_lib.statistics.crossed import (
     Block,
@@ -37,8 +35,11 @@ from ssrobust_lib.statistics.crossed import (
 )
 from ssrobust_lib.statistics.families import DEFAULT_FAMILIES, Families, correct_families
 from ssrobust_lib.statistics.further_tests import FURTHER_COLUMNS, further_tests
+from ssrobust_lib.statistics.home_gaps import HomeGap, home_gaps
 from ssrobust_lib.statistics.paired_tests import FloatArray, TestResult, rank_sum, signed_rank
 from ssrobust_lib.statistics.pairing import ALL_CORRUPTIONS, Pair, pairs_of
+from ssrobust_lib.statistics.replicates import pair_replicates
+from ssrobust_lib.statistics.scales import cut_interval, largest_difference
 
 #: Columns of the comparisons table: where a row belongs, these networks, the method.
 COLUMNS = (
@@ -46,13 +47,13 @@ COLUMNS = (
     "mean_arm", "mean_reference", "difference", "role", "structure", "scope", "severity",
     "ci_low", "ci_high", "test", "statistic", "p", "p_holm", "p_bh", "note",
     "method_ci_low", "method_ci_high", "method_test", "method_statistic", "method_df", "method_p", "method_p_holm",
-    "method_p_bh", "method_note", "equivalence_p", "detectable",
+    "method_p_bh", "method_note", "equivalence_p", "detectable", "equivalence_margin", "family_tests",
+    "method_family_tests",
 )  # fmt: skip
 __all__ = ["ALL_CORRUPTIONS", "COLUMNS", "Comparisons", "compare_all", "compare_and_test"]
 _NUMBERS = ("mean_arm", "mean_reference", "difference", "ci_low", "ci_high", "statistic", "p", "p_holm", "p_bh")
 _METHOD_NUMBERS = ("method_ci_low", "method_ci_high", "method_statistic", "method_df", "method_p", "method_p_holm")
-_MORE_NUMBERS = ("method_p_bh", "equivalence_p", "detectable")
-_CHUNK_CELLS = 8_000_000  # resampling counts held at a time: 64 MB
+_MORE_NUMBERS = ("method_p_bh", "equivalence_p", "detectable", "equivalence_margin")
 
 
 class Comparisons(NamedTuple):
@@ -60,33 +61,6 @@ class Comparisons(NamedTuple):
 
     table: pd.DataFrame
     further: pd.DataFrame
-
-
-def _replicates(pairs: Sequence[Pair], seed: int, n_bootstrap: int) -> list[FloatArray | None]:
-    """Bootstrap means of each pair's differences by seed, (n_bootstrap, n_seeds) each; None with fewer than 2 units.
-
-    Comparisons on the same units share their resamples, so one matrix product serves all of them.
-    """
-    groups: dict[tuple, list[int]] = {}
-    for k, pair in enumerate(pairs):
-        if pair.units.size >= 2 and pair.seeds:
-            key = (pair.scores.task, pair.scores.set, pair.scores.unit, pair.strata is not None, pair.units.tobytes())
-            groups.setdefault(key, []).append(k)
-    results: list[FloatArray | None] = [None] * len(pairs)
-    for (task, name, unit, stratified, _), members in groups.items():
-        first = pairs[members[0]]
-        n = first.units.size
-        stacked = np.concatenate([pairs[k].differences for k in members])  # (all seeds of all members, units)
-        generator = rng(seed, "bootstrap", task, name, unit, int(stratified))
-        means, chunk = [], max(1, _CHUNK_CELLS // n)
-        for start in range(0, n_bootstrap, chunk):
-            counts = resample_counts(n, min(chunk, n_bootstrap - start), generator, first.strata)
-            means.append(counts @ stacked.T / n)
-        columns = np.concatenate(means)  # (n_bootstrap, all seeds of all members)
-        ends = np.cumsum([len(pairs[k].seeds) for k in members])
-        for k, part in zip(members, np.split(columns, ends[:-1], axis=1), strict=True):
-            results[k] = part
-    return results
 
 
 def _placement_differences(pair: Pair) -> FloatArray:
@@ -119,24 +93,28 @@ def _method_of(pair: Pair, level: float) -> CrossedResult:
     return crossed_test(blocks_of(pair.differences, pair.strata), level=level)
 
 
-def _interval(replicates: FloatArray | None, level: float) -> tuple[float, float]:
-    return (np.nan, np.nan) if replicates is None else percentile_interval(replicates.mean(axis=1), level)
+def _interval(replicates: FloatArray | None, level: float, metric: str) -> tuple[float | None, float | None]:
+    if replicates is None:
+        return np.nan, np.nan
+    return cut_interval(*percentile_interval(replicates.mean(axis=1), level), largest_difference(metric))
 
 
 def _method_columns(method: CrossedResult, metric: str, role: str, margins: Mapping[str, float]) -> dict:
     """The columns of the method, with equivalence and detectable difference; the note says why one is empty."""
     notes, equivalence, detectable = [method.note] if method.note else [], None, None
+    margin = _margin(metric, role, margins)
     if method.estimate is not None and method.standard_error is not None and method.df is not None:
         detectable = detectable_difference(method.standard_error, method.df)
-        margin = _margin(metric, role, margins)
         if margin is None:
             notes.append(f"no equivalence test: the profile has no margin for {metric}")
         else:
             equivalence = equivalence_p(method.estimate, method.standard_error, method.df, margin)
+    low, high = cut_interval(method.low, method.high, largest_difference(metric))
     return {
-        "method_ci_low": method.low, "method_ci_high": method.high, "method_test": method.test if method.p else "",
+        "method_ci_low": low, "method_ci_high": high, "method_test": method.test if method.p else "",
         "method_statistic": method.statistic, "method_df": method.df, "method_p": method.p,
         "method_note": "; ".join(notes), "equivalence_p": equivalence, "detectable": detectable,
+        "equivalence_margin": margin,
     }  # fmt: skip
 
 
@@ -147,7 +125,9 @@ def _margin(metric: str, role: str, margins: Mapping[str, float]) -> float | Non
         return None
 
 
-def _row(pair: Pair, test: TestResult, bounds: tuple[float, float], method: dict, **changed: object) -> dict:
+def _row(
+    pair: Pair, test: TestResult, bounds: tuple[float | None, float | None], method: dict, **changed: object
+) -> dict:
     scores, n = pair.scores, pair.units.size
     note = "; ".join(text for text in (pair.note, test.note) if text)
     return {
@@ -163,44 +143,26 @@ def _row(pair: Pair, test: TestResult, bounds: tuple[float, float], method: dict
     } | method | changed  # fmt: skip
 
 
-def _external_gap_rows(
-    pairs: Sequence[Pair], replicates: Sequence[FloatArray | None], level: float, margins: Mapping[str, float]
-) -> list[dict]:
-    """Gap of the clean comparison on another centre's set over the one at home; the units are two groups."""
-    clean = {
-        (p.scores.task, p.scores.set, p.metric, p.arm): k
-        for k, p in enumerate(pairs)
-        if p.scope == "clean" and p.scores.structure == "" and p.metric in ("accuracy", "dice")
-    }
-    rows = []
-    for (task, _, metric, arm), k in clean.items():
-        away = pairs[k]
-        homes = [j for (t, _, m, a), j in clean.items() if (t, m, a) == (task, metric, arm) and pairs[j].role == "home"]
-        if away.role != "external" or not homes:
-            continue
-        at_home = pairs[homes[0]]
-        seeds = [s for s in away.seeds if s in at_home.seeds]
-        here, there = replicates[homes[0]], replicates[k]
-        if not seeds or here is None or there is None:
-            continue
-        in_away, in_home = [away.seeds.index(s) for s in seeds], [at_home.seeds.index(s) for s in seeds]
-        # resamples of the two sets have streams of their own, so their difference is a bootstrap of two groups
-        bounds = _interval(there[:, in_away] - here[:, in_home], level)
-        away_values, home_values = away.differences[in_away], at_home.differences[in_home]
-        test = rank_sum(away_values.mean(axis=0), home_values.mean(axis=0))
-        method = crossed_test([Block(1.0, away_values), Block(-1.0, home_values)], level=level)
-        mean_arm = float(away.arm_values[in_away].mean() - at_home.arm_values[in_home].mean())
-        mean_reference = float(away.reference_values[in_away].mean() - at_home.reference_values[in_home].mean())
-        gap = replace(away, metric=f"{metric} gap", seeds=tuple(seeds))
-        columns = _method_columns(method, gap.metric, gap.role, margins)
-        row = _row(
-            gap, test, bounds, columns, n=test.n, mean_arm=mean_arm, mean_reference=mean_reference,
-            difference=mean_arm - mean_reference,
-        )  # fmt: skip
-        note = f"{away.units.size} units of {away.scores.set} against {at_home.units.size} of {at_home.scores.set}"
-        row["note"] = f"{row['note']}; {note}" if row["note"] else note
-        rows.append(row)
-    return rows
+def _gap_row(gap: HomeGap, level: float, margins: Mapping[str, float]) -> dict:
+    """The row of a change from the home set; an empty one, with the reason, where home has no such score."""
+    pair = gap.away
+    note = "; ".join(text for text in (pair.note, gap.note) if text)
+    if gap.home is None:
+        nothing = CrossedResult("", len(pair.seeds), None, None, None, None, None, None, None)
+        empty = dict.fromkeys(("mean_arm", "mean_reference", "difference"), np.nan)
+        columns = _method_columns(nothing, pair.metric, pair.role, margins)
+        return _row(pair, TestResult("", 0, None, None), (np.nan, np.nan), columns, **empty, n=0, note=note)
+    away, home = pair.differences, gap.home.differences
+    test = rank_sum(away.mean(axis=0), home.mean(axis=0))
+    method = crossed_test([Block(1.0, away), Block(-1.0, home)], level=level)
+    mean_arm = float(pair.arm_values.mean() - gap.home.arm_values.mean())
+    mean_reference = float(pair.reference_values.mean() - gap.home.reference_values.mean())
+    return _row(
+        pair, test, _interval(gap.replicates, level, pair.metric),
+        _method_columns(method, pair.metric, pair.role, margins), n=test.n, mean_arm=mean_arm,
+        mean_reference=mean_reference, difference=mean_arm - mean_reference,
+        note="; ".join(text for text in (note, test.note) if text),
+    )  # fmt: skip
 
 
 def compare_and_test(
@@ -216,6 +178,7 @@ def compare_and_test(
     level: float = 0.95,
     alternatives: Collection[str] = ALTERNATIVE_STRUCTURES,
     margins: Mapping[str, float] | None = None,
+    parts: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
 ) -> Comparisons:
     """Compare every arm with the reference on every set, metric and condition that the predictions hold.
 
@@ -230,6 +193,8 @@ def compare_and_test(
     level : of the intervals.
     alternatives : structures that stay out of the mean over structures.
     margins : metric -> smallest difference that matters; without one there is no equivalence test.
+    parts : another centre's set -> its structures -> the home set's structures that each is made of; those of a set
+        that is not named are looked for by their own names. The change from the home set is taken over them alone.
 
     Returns
     -------
@@ -242,7 +207,8 @@ def compare_and_test(
     UnknownNameError : an arm, or the reference, occurs in no prediction.
     ValueError : repeated, incomplete or non-finite predictions; a home set that cannot be told.
     """
-    scores = unit_scores(predictions, alternatives)
+    tables = list(predictions)
+    scores = unit_scores(tables, alternatives)
     known = sorted({name for score in scores for name in score.inits})
     for arm in (*arms, reference):
         if arm not in known:
@@ -253,15 +219,18 @@ def compare_and_test(
     for score in scores:
         role = "home" if homes[score.task] == score.set else "external"
         pairs += pairs_of(score, role, compared, reference)
-    replicates = _replicates(pairs, seed, n_bootstrap)
+    replicates = pair_replicates(pairs, seed, n_bootstrap)
     rows, further = [], []
     for pair, part in zip(pairs, replicates, strict=True):
         columns = _method_columns(_method_of(pair, level), pair.metric, pair.role, margins or {})
-        rows.append(_row(pair, _test(pair), _interval(part, level), columns))
+        rows.append(_row(pair, _test(pair), _interval(part, level, pair.metric), columns))
         further += further_tests(
             pair, part, seed=seed, level=level, margin=_margin(pair.metric, pair.role, margins or {})
         )
-    rows += _external_gap_rows(pairs, replicates, level, margins or {})
+    gaps = home_gaps(
+        pairs, tables, seed=seed, n_bootstrap=n_bootstrap, alternatives=alternatives, parts=parts or {}
+    )  # fmt: skip
+    rows += [_gap_row(gap, level, margins or {}) for gap in gaps]
     table = correct_families(_typed(pd.DataFrame(rows, columns=list(COLUMNS))), families, aa_arms)
     order = table.assign(away=table["role"] == "external")
     order = order.sort_values(["task", "away", "set", "metric", "structure", "scope", "comparison"], kind="stable")

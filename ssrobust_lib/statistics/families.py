@@ -22,6 +22,8 @@ UNDECLARED = "undeclared"
 AA_PREFIX = "A/A: "
 #: Column of the uncorrected p-values of each estimand: these networks, the method.
 ESTIMANDS = ("p", "method_p")
+#: Columns of how many tests a row's p was corrected with, its own among them.
+SIZES = {"p": "family_tests", "method_p": "method_family_tests"}
 CORRECTIONS = {"holm": holm, "bh": benjamini_hochberg}
 
 _SCORES, _GAPS = ("accuracy", "dice"), ("accuracy gap", "dice gap")
@@ -68,9 +70,10 @@ def matches(table: pd.DataFrame, selector: Selector) -> np.ndarray:
 def correct_families(
     comparisons: pd.DataFrame, families: Families = DEFAULT_FAMILIES, aa_arms: Collection[str] = ()
 ) -> pd.DataFrame:
-    """Fill `family` and the corrected p-values; a row in no family is 'undeclared' and uncorrected, with a note.
+    """Fill `family`, the corrected p-values and with how many tests.
 
-    Where even the smallest p-value that n units can give would not pass 0.05 after Holm, the note says so.
+    A row in no family is 'undeclared' and uncorrected, with a note. Where even the smallest p-value that n units can
+    give would not pass 0.05 after Holm, the note says so.
     """
     table = comparisons.reset_index(drop=True)
     family = pd.Series(UNDECLARED, index=table.index, dtype=object)
@@ -99,6 +102,8 @@ def correct_families(
                 text = f"smallest attainable p with {n} units is {smallest:.2g}, {tests} in the family"
                 notes[k] = _join(notes[k], text)
     columns = {f"{p}_{kind}": values for (p, kind), values in corrected.items()}
+    for p, name in SIZES.items():
+        columns[name] = table[p].notna().groupby(family).transform("sum").astype(np.int64)
     return table.assign(family=family.astype(str), note=notes, **columns)
 
 

@@ -16,6 +16,7 @@ from ssrobust_lib.statistics.crossed import HILLIS, blocks_of, crossed_test, equ
 from ssrobust_lib.statistics.effect_sizes import cohens_dz, common_language, rank_biserial
 from ssrobust_lib.statistics.paired_tests import FloatArray, TestResult, mcnemar, paired_t, signed_rank
 from ssrobust_lib.statistics.pairing import Pair
+from ssrobust_lib.statistics.scales import cut_interval, largest_difference
 
 NETWORKS, METHOD = "these networks", "the method"
 TEST, INTERVAL, EFFECT = "test", "interval", "effect size"
@@ -54,7 +55,13 @@ def further_tests(
             high=hillis.high, statistic=hillis.statistic, p=hillis.p, note=hillis.note,
         )
     )  # fmt: skip
-    return [{"comparison": pair.name} | row for row in rows]
+    return [{"comparison": pair.name} | _on_scale(row, pair.metric) for row in rows]
+
+
+def _on_scale(row: dict, metric: str) -> dict:
+    """The row with its interval of a difference cut at the ends of the metric's scale."""
+    low, high = cut_interval(row["low"], row["high"], largest_difference(metric))
+    return row | {"low": low, "high": high}
 
 
 def _row(estimand: str, kind: str, name: str, unit: str, n: int, *, note: str = "", **numbers: float | None) -> dict:

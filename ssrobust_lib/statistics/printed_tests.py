@@ -27,9 +27,22 @@ LARGEST_SEARCHED = 5000
 
 SIGNED_RANK_COLUMNS = (
     "source", "set", "metric", "condition", "printed_p", "unit", "n", "smallest_p", "possible", "opposed_low",
-    "opposed_high", "rank_biserial_low", "rank_biserial_high",
+    "opposed_high", "rank_biserial_low", "rank_biserial_high", "note",
 )  # fmt: skip
-T_TEST_COLUMNS = ("source", "set", "printed_p", "unit", "n", "correlation_low", "correlation_high", "possible")
+T_TEST_COLUMNS = (
+    "source",
+    "set",
+    "printed_p",
+    "unit",
+    "n",
+    "correlation_low",
+    "correlation_high",
+    "possible",
+    "likely",
+)
+
+
+NO_VALUE_PER_UNIT = "an AUROC has no value per image"
 
 
 @dataclass(frozen=True)
@@ -120,17 +133,20 @@ def signed_rank_table(results: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame with `SIGNED_RANK_COLUMNS`. `opposed_*`: share of the rank sum on the losing side, in [0, 0.5], over all
-    p that print alike; `rank_biserial_*`: the effect size that this is, 1 - 2 x the share. NaN where p is impossible.
+    p that print alike; `rank_biserial_*`: the effect size that this is, 1 - 2 x the share. NaN where p is impossible,
+    or where the metric has no value for the unit, which `note` says.
     """
     rows = []
     for printed in results[results["printed_p"] != ""].to_dict("records"):
         for unit in candidate_units(results, printed["set"], printed["condition"]):
-            found, total = possible_rank_sums(unit.n, printed["printed_p"]), unit.n * (unit.n + 1) / 2
+            note = NO_VALUE_PER_UNIT if printed["metric"] == "auroc" else ""
+            found = None if note else possible_rank_sums(unit.n, printed["printed_p"])
+            total = unit.n * (unit.n + 1) / 2
             shares = (found[0] / total, found[1] / total) if found else (np.nan, np.nan)
             place = (printed["source"], printed["set"], printed["metric"], printed["condition"], printed["printed_p"])
             effects = (1 - 2 * shares[1], 1 - 2 * shares[0])
             smallest = float(min(1.0, 2.0 ** (1 - unit.n)))
-            rows.append((*place, unit.words, unit.n, smallest, found is not None, *shares, *effects))
+            rows.append((*place, unit.words, unit.n, smallest, found is not None, *shares, *effects, note))
     return pd.DataFrame(rows, columns=list(SIGNED_RANK_COLUMNS))
 
 
@@ -187,7 +203,8 @@ def t_test_table(results: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame with `T_TEST_COLUMNS`; `possible`: some correlation in [-1, 1] does.
+    DataFrame with `T_TEST_COLUMNS`; `possible`: some correlation in [-1, 1] does; `likely`: one above 0, as two
+    networks that are tested on the same units have it.
     """
     rows = []
     for source in ("Table 2", "Table 4"):
@@ -197,7 +214,8 @@ def t_test_table(results: pd.DataFrame) -> pd.DataFrame:
         for unit in [fewest, *candidate_units(results, arm["set"], "clean")]:
             low, high = needed_correlations(unit.n, arm["printed_p"], _difference(arm, reference), deviations)
             possible = low <= 1 and high >= -1
-            rows.append((source, arm["set"], arm["printed_p"], unit.words, unit.n, low, high, possible))
+            likely = possible and high > 0
+            rows.append((source, arm["set"], arm["printed_p"], unit.words, unit.n, low, high, possible, likely))
     return pd.DataFrame(rows, columns=list(T_TEST_COLUMNS))
 
 
