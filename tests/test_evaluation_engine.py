@@ -18,8 +18,9 @@ from ssrobust_lib.config import ProfileError, load_profile
 from ssrobust_lib.evaluation import inference, precision
 from ssrobust_lib.evaluation.engine import evaluate_classification, evaluate_segmentation
 from ssrobust_lib.evaluation.feature_distances import CleanFeatures, mean_distance
+from ssrobust_lib.evaluation.mirror_images import mirror_images
 from ssrobust_lib.evaluation.surface_distances import SurfaceSettings, surface_scores, surfaces_of
-from ssrobust_lib.evaluation.voxel_counts import mirror_images, structure_counts
+from ssrobust_lib.evaluation.voxel_counts import structure_counts
 from ssrobust_lib.networks import build_network
 from ssrobust_lib.preprocessing import Grid
 from ssrobust_lib.registry import UnknownNameError

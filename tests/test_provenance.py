@@ -164,7 +164,7 @@ def compared(**changed):
         ({}, "these networks hold up **better**, and too few seeds"),
         (
             {"method_ci_low": -0.1, "method_ci_high": 0.3},
-            "patients and seeds random), and on clean images by +0.030 [+0.020, +0.200]: chance alone can explain",
+            "patients and seeds random): chance alone can explain that. On clean images: +0.030 [+0.020, +0.200].",
         ),
         ({"method_ci_low": 0.01, "method_ci_high": 0.3}, "the method holds up **better**"),
         ({"method_ci_low": -0.2, "method_ci_high": -0.1, "difference": -0.15}, "−0.150 (95 % interval [−0.200"),
@@ -177,7 +177,7 @@ def test_the_answer_follows_the_method_where_it_can(changed, words):
     clean = compared(scope="clean", difference=0.03)
     text = answers.answer_text(pd.DataFrame([compared(**changed), clean]), {"organs": "dice"}, "jigsaw", {})
     assert words in text and text.count("\n") == 1
-    assert ("on clean images by +0.030" in text) == ("not compared" not in text)
+    assert ("On clean images: +0.030" in text) == ("not compared" not in text)
 
 
 def test_an_answer_needs_a_comparison():

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from ssrobust_lib.evaluation.voxel_counts import mirror_images
+from ssrobust_lib.evaluation.mirror_images import mirror_images
 
 MIRRORED = "voxels_mirrored"
 _COUNTS = ("voxels_label", "voxels_predicted", "voxels_overlap")

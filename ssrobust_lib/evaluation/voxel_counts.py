@@ -7,11 +7,12 @@ its mirror image, such as the left kidney for the right one. A structure may mer
 values, so that a network is scored on a set that is labelled in another way (KiTS: kidney and tumour).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 
+from ssrobust_lib.evaluation.mirror_images import mirror_images
 from ssrobust_lib.preprocessing import Grid
 from ssrobust_lib.scan_voxels import ScanLabels, voxels_per_cell
 
@@ -90,26 +91,6 @@ class ScanCounter:
             weights = self._along[first : first + n, None] * self._plane  # (n, H * W)
             self._weights = ((first, n), weights.reshape(-1))
         return self._weights[1]
-
-
-def mirror_images(names: Iterable[str]) -> dict[str, str]:
-    """Pair structures whose names differ by their side: right_kidney and left_kidney, kidney_right and kidney_left.
-
-    Returns
-    -------
-    {name: name of its mirror image}; structures without one are left out
-    """
-    known = set(names)
-    pairs = {}
-    for name in known:
-        for side, other in (("right", "left"), ("left", "right")):
-            parts = name.split("_")
-            for place in (0, -1):
-                if len(parts) > 1 and parts[place] == side:
-                    mirrored = "_".join([other, *parts[1:]] if place == 0 else [*parts[:-1], other])
-                    if mirrored in known:
-                        pairs[name] = mirrored
-    return pairs
 
 
 def structure_counts(joint: np.ndarray, structures: Structures) -> np.ndarray:

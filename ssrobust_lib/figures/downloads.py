@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 MIME_TYPES: Mapping[str, str] = {"svg": "image/svg+xml", "pdf": "application/pdf", "csv": "text/csv"}
@@ -67,7 +68,10 @@ def csv_bytes(frame: pd.DataFrame) -> bytes:
     plain = frame.copy()
     for column in (name for name in plain if plain[name].dtype.kind == "O"):
         plain[column] = plain[column].map(_without_tags)
-    return plain.to_csv(index=False, lineterminator="\n").encode("utf-8")
+    with np.printoptions(
+        legacy=False
+    ):  # pandas writes floats as NumPy prints them; other libraries may have changed that
+        return plain.to_csv(index=False, lineterminator="\n").encode("utf-8")
 
 
 def _without_tags(value: object) -> object:
