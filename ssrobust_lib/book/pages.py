@@ -8,6 +8,9 @@ from ssrobust_lib.fingerprint import PACKAGE, settings_key
 from ssrobust_lib.running.notebook_parameters import NOTEBOOKS, OPTIONAL, SECTIONS
 from ssrobust_lib.study import Study
 
+LONG_PAGES = {"05_corruption_eval": 3, "01_data": 2, "04_clean_eval": 1}
+"""Pages that take longest to draw, with the priority at which the workflow starts them."""
+
 
 def reports(study: Study) -> dict[str, Path]:
     """Path of each notebook's read-only execution; its key changes with notebook, figures and results.
